@@ -1,0 +1,174 @@
+"""Load cards, structures, studies and runs; derive task ids and class counts. Needs no torch."""
+
+import csv
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hermes.schema import Card, Closed, Study
+
+MODALITIES = ("ct", "pet", "t1", "t2", "cine", "unknown")
+"""Modality names in the order of their ids; `unknown` is last and has no modality loss."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class RegistryError(ValueError):
+    """A configuration file says something that cannot be right; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A canonical anatomical structure. `colour` is "#rrggbb"."""
+
+    name: str
+    title: str
+    region: str
+    kind: str  # organ | lesion | tissue
+    colour: str
+
+
+class Run(Closed):
+    """One training: a method on some datasets."""
+
+    name: str
+    method: str
+    backbone: str = "resunet"
+    datasets: list[str]
+
+
+class Row(Closed):
+    """A table's row: for each dataset the run that is scored on it."""
+
+    model: str
+    runs: dict[str, str]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ", did you mean 'x'?" for the nearest known name, or the list of what is known."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def read_yaml(path: Path) -> Any:
+    """Read one YAML file; errors name the file."""
+    if not path.is_file():
+        siblings = [p.stem for p in path.parent.glob("*.yaml")]
+        raise RegistryError(f"{path}: no such file{nearest(path.stem, siblings)}")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RegistryError(f"{path}: not valid YAML: {error}") from error
+
+
+def validate(model: type[Model], values: Any, path: Path | str) -> Model:
+    """Check values against a closed schema; a mistyped key is answered with the nearest one."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise RegistryError(f"{path}: " + "\n  ".join(lines)) from error
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"]) or "top level"
+    if problem["type"] == "extra_forbidden":
+        owner = _owner(model, problem["loc"][:-1])
+        return f"{where}: unknown key{nearest(str(problem['loc'][-1]), owner.model_fields)}"
+    if problem["type"] == "literal_error":
+        return f"{where}: {problem['input']!r} is not one of {problem['ctx']['expected']}"
+    return f"{where}: {problem['msg']}"
+
+
+def _owner(model: type[BaseModel], location: Sequence[Any]) -> type[BaseModel]:
+    """Follow a location of an error to the model whose key is wrong."""
+    for part in location:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        found = _inner_model(model.model_fields[part].annotation)
+        model = found or model
+    return model
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found:
+            return found
+    return None
+
+
+def load_structures(path: str | Path) -> dict[str, Structure]:
+    """Read `config/structures.tsv` (name, title, region, kind, colour)."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    names = [row["name"] for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RegistryError(f"{path}: structures listed twice: {', '.join(twice)}")
+    return {row["name"]: Structure(**row) for row in rows}
+
+
+def load_card(path: str | Path, structures: dict[str, Structure] | None = None) -> Card:
+    """Read and check one dataset card.
+
+    Args:
+        path: `config/datasets/<name>.yaml`.
+        structures: when given, every label must be one of them.
+    """
+    path = Path(path)
+    card = validate(Card, read_yaml(path), path)
+    if card.name != path.stem:
+        raise RegistryError(f"{path}: name is {card.name!r}, but the file is called {path.stem!r}")
+    if structures is not None:
+        for name in card.structures:
+            if name not in structures:
+                raise RegistryError(
+                    f"{path}: unknown structure {name!r}{nearest(name, structures)}"
+                )
+    return card
+
+
+def load_cards(
+    folder: str | Path, names: Sequence[str], structures: dict[str, Structure] | None = None
+) -> dict[str, Card]:
+    """Read the cards of the named datasets, in the order given."""
+    return {name: load_card(Path(folder) / f"{name}.yaml", structures) for name in names}
+
+
+def load_study(path: str | Path, known_datasets: Iterable[str]) -> Study:
+    """Read and check one study; every dataset it names must have a card."""
+    path = Path(path)
+    study = validate(Study, read_yaml(path), path)
+    known = list(known_datasets)
+    for name in study.datasets:
+        if name not in known:
+            raise RegistryError(f"{path}: no card for dataset {name!r}{nearest(name, known)}")
+    if study.kind == "phantom" and study.phantom is None:
+        raise RegistryError(f"{path}: a phantom study needs the section 'phantom'")
+    return study
+
+
+def tasks_of(cards: Iterable[Card]) -> tuple[str, ...]:
+    """Ordered unique task names over some datasets; a task's id is its index here."""
+    return tuple(dict.fromkeys(task for card in cards for task in card.tasks))
+
+
+def class_count(cards: Iterable[Card]) -> int:
+    """Number of (dataset, class) pairs."""
+    return sum(len(card.labels) for card in cards)
+
+
+def modality_id(name: str) -> int:
+    """Index of a modality's prior; -1 for `unknown`, which takes part in no modality loss."""
+    if name not in MODALITIES:
+        raise RegistryError(f"unknown modality {name!r}{nearest(name, MODALITIES)}")
+    return -1 if name == "unknown" else MODALITIES.index(name)
