@@ -276,8 +276,9 @@ class Phantom(Closed):
     """How large the synthetic study is."""
 
     patients: dict[str, int] = Field(description="patients per dataset")
-    voxel_scale: float = Field(
-        gt=0, description="factor on the native spacings written; 1: as the real datasets have them"
+    voxel_scale: dict[str, float] = Field(
+        description="factor on the published in-plane spacing, `default` and by dataset; slices "
+        "are at least as thick as the plane is coarse. 1: as the real datasets have them"
     )
 
 
