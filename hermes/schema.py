@@ -253,10 +253,19 @@ class Training(Closed):
     weight_decay: float = 1e-5
     ema_decay: float = 0.99
     modality_weight: float = Field(0.01, description="of the modality cross-entropy")
+    sampling: Literal["published", "uniform", "sqrt"] = Field(
+        "published",
+        description="how often a dataset is drawn in universal training. published: the card's "
+        "weight per volume; uniform: every dataset alike; sqrt: by the root of its volumes",
+    )
     foreground: float = Field(
         0.0, ge=0, le=1, description="share of crops centred on an annotated voxel; paper: 0"
     )
     augment: bool = Field(True, description="the published augmentation")
+    validation_crops: int = Field(
+        8, ge=0, description="fixed crops of validation cases whose loss is logged each epoch"
+    )
+    workers: int = Field(0, ge=0, description="processes that read crops; 0: in the training one")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = Field(1, description="CPU threads of one training on a CPU")
 

@@ -1,0 +1,124 @@
+"""Split: assign every patient of a dataset to training, validation or test.
+
+The paper's rules are weights over patients (75/5/20 %), or an official test set with the rest
+divided 95/5. A patient is on one side only, whatever the number of images.
+"""
+
+import logging
+import math
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from hermes.schema import Split
+from hermes.tables import read_tsv, write_tsv
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("case", "patient", "split")
+
+
+class SplitError(ValueError):
+    """The cases of a dataset do not allow the split its card asks for."""
+
+
+def run(*, dataset: str, cases: str | Path, rule: dict, seed: int, out: str | Path) -> None:
+    """Write `case patient split` for every case of a dataset.
+
+    Args:
+        dataset: its name; part of the seed, so that datasets are drawn independently.
+        cases: the `cases.tsv` of the convert stage.
+        rule: the card's `split` section.
+        seed: the study's seed.
+        out: the TSV to write.
+
+    Raises:
+        SplitError: when a share that the rule asks for would be empty.
+    """
+    rows = read_tsv(cases)
+    subsets: dict[str, set[str]] = {}
+    for row in rows:
+        subsets.setdefault(row["patient"], set()).add(row["subset"])
+    split = assign(subsets, Split.model_validate(rule), seed=seed, dataset=dataset)
+    write_tsv(
+        out,
+        COLUMNS,
+        [{**_identity(row), "split": split[row["patient"]]} for row in rows],
+    )
+    images = Counter(split[row["patient"]] for row in rows)
+    patients = Counter(split.values())
+    for name in ("train", "val", "test"):
+        logger.info("%s: %s %d patients, %d images", dataset, name, patients[name], images[name])
+
+
+def _identity(row: dict[str, str]) -> dict[str, str]:
+    return {"case": row["case"], "patient": row["patient"]}
+
+
+def assign(subsets: dict[str, set[str]], rule: Split, *, seed: int, dataset: str) -> dict[str, str]:
+    """Assign patients to `train`, `val` or `test`.
+
+    Args:
+        subsets: patient -> official subsets of its images.
+        rule: the split rule.
+        seed: the study's seed.
+        dataset: name of the dataset, mixed into the seed.
+
+    Raises:
+        SplitError: a patient lies in two official subsets, or a wanted share is empty.
+    """
+    if rule.rule == "all_test":
+        return dict.fromkeys(subsets, "test")
+    if rule.rule in ("official", "official_test"):
+        _one_subset_each(subsets, dataset)
+    if rule.rule == "official":
+        return _official(subsets, dataset)
+    official = {p for p, s in subsets.items() if "test" in s} if rule.rule != "fraction" else set()
+    if rule.rule == "official_test" and not official:
+        raise SplitError(f"{dataset}: the card names an official test set, but no case is in it")
+    rest = _shuffled(set(subsets) - official, seed, dataset)
+    counts = share_counts(len(rest), rule)
+    if counts["train"] < 1 or (rule.rule == "fraction" and counts["test"] < 1):
+        raise SplitError(
+            f"{dataset}: {len(rest)} patients are too few for the shares "
+            f"{rule.train:g}/{rule.val:g}/{rule.test:g}"
+        )
+    drawn = ["test"] * counts["test"] + ["val"] * counts["val"] + ["train"] * counts["train"]
+    return dict.fromkeys(sorted(official), "test") | dict(zip(rest, drawn, strict=True))
+
+
+def share_counts(patients: int, rule: Split) -> dict[str, int]:
+    """Number of patients per share.
+
+    The test share is rounded, the validation share rounded down but at least one patient, the
+    rest trains. For 30, 131, 50 and 20 patients and 75/5/20 this gives the counts of the paper's
+    lists (23/1/6, 99/6/26, 38/2/10, 15/1/4).
+    """
+    total = rule.train + rule.val + rule.test
+    test = math.floor(patients * rule.test / total + 0.5)
+    val = max(1, math.floor(patients * rule.val / total)) if rule.val else 0
+    return {"train": patients - test - val, "val": val, "test": test}
+
+
+def _shuffled(patients: set[str], seed: int, dataset: str) -> list[str]:
+    generator = np.random.default_rng([seed, zlib.crc32(dataset.encode()), zlib.crc32(b"split")])
+    ordered = sorted(patients)
+    return [ordered[i] for i in generator.permutation(len(ordered))]
+
+
+def _official(subsets: dict[str, set[str]], dataset: str) -> dict[str, str]:
+    without = sorted(patient for patient, subset in subsets.items() if subset == {""})
+    if without:
+        raise SplitError(f"{dataset}: no official subset for {', '.join(without[:5])}")
+    # one subset each, except for parts of one scan, which carry names of their own
+    return {patient: next(iter(subset)) for patient, subset in sorted(subsets.items())}
+
+
+def _one_subset_each(subsets: dict[str, set[str]], dataset: str) -> None:
+    mixed = sorted(patient for patient, subset in subsets.items() if len(subset) > 1)
+    if mixed:
+        raise SplitError(
+            f"{dataset}: patients in more than one official subset: {', '.join(mixed[:5])}"
+        )
