@@ -47,9 +47,19 @@ class Archive(Closed):
     md5: str = Field("", description="checksum of the whole file, where only this is published")
     unpack: Literal["zip", "tar", "none"] = Field("none", description="how it is opened")
     members: list[str] = Field(
-        default_factory=list, description="glob patterns of the members kept; empty: all"
+        default_factory=list,
+        description="glob patterns of the members kept, of the whole path (* crosses folders); "
+        "empty: all",
     )
-    strip: int = Field(0, description="leading folders dropped from each member's path")
+    strip: int = Field(0, ge=0, description="leading folders dropped from each member's path")
+    into: str = Field(
+        "", description="folder below the raw folder for the members; not unpacked: the file's path"
+    )
+    numbers: tuple[int, int] | None = Field(
+        None,
+        description="one file per number of this closed range; {i} or {i:05d} stands for it in "
+        "url, filename and into",
+    )
 
 
 class LabelSource(Closed):
@@ -59,7 +69,11 @@ class LabelSource(Closed):
         description="nifti: one integer volume; png: one slice per file, grey ranges; "
         "rtstruct: DICOM contours; probability: one map per class, argmax; none: no reference"
     )
-    path: str = Field("", description="pattern with the placeholders of the image's pattern")
+    path: str = Field(
+        "",
+        description="pattern with the placeholders of the image's pattern; png: the folder of the "
+        "slices; rtstruct: the file",
+    )
     ranges: dict[int, tuple[int, int]] = Field(
         default_factory=dict, description="png: published value -> lowest and highest grey value"
     )
@@ -80,7 +94,7 @@ class ImageSource(Closed):
 
     pattern: str = Field(
         description="path below the raw folder; {case}, {patient} and other names in braces match "
-        "one path component or a part of it"
+        "one path component or a part of it; a name used twice must match the same text"
     )
     format: Literal["nifti", "dicom"] = Field("nifti", description="dicom: the folder of a series")
     case: str = Field("{case}", description="the case's name, from the placeholders")
