@@ -38,19 +38,21 @@ def run(*, dataset: str, cases: str | Path, rule: dict, seed: int, out: str | Pa
         SplitError: when a share that the rule asks for would be empty.
     """
     rows = read_tsv(cases)
+    parsed = Split.model_validate(rule)
+    unit = "case" if parsed.within_patient else "patient"
     subsets: dict[str, set[str]] = {}
     for row in rows:
-        subsets.setdefault(row["patient"], set()).add(row["subset"])
-    split = assign(subsets, Split.model_validate(rule), seed=seed, dataset=dataset)
+        subsets.setdefault(row[unit], set()).add(row["subset"])
+    split = assign(subsets, parsed, seed=seed, dataset=dataset)
     write_tsv(
         out,
         COLUMNS,
-        [{**_identity(row), "split": split[row["patient"]]} for row in rows],
+        [{**_identity(row), "split": split[row[unit]]} for row in rows],
     )
-    images = Counter(split[row["patient"]] for row in rows)
-    patients = Counter(split.values())
+    images = Counter(split[row[unit]] for row in rows)
+    units = Counter(split.values())
     for name in ("train", "val", "test"):
-        logger.info("%s: %s %d patients, %d images", dataset, name, patients[name], images[name])
+        logger.info("%s: %s %d %ss, %d images", dataset, name, units[name], unit, images[name])
 
 
 def _identity(row: dict[str, str]) -> dict[str, str]:
@@ -112,7 +114,6 @@ def _official(subsets: dict[str, set[str]], dataset: str) -> dict[str, str]:
     without = sorted(patient for patient, subset in subsets.items() if subset == {""})
     if without:
         raise SplitError(f"{dataset}: no official subset for {', '.join(without[:5])}")
-    # one subset each, except for parts of one scan, which carry names of their own
     return {patient: next(iter(subset)) for patient, subset in sorted(subsets.items())}
 
 

@@ -1,0 +1,46 @@
+"""Device and number format: what is used where nothing is asked for.
+
+bfloat16 halves the memory of activations and is faster where the hardware multiplies it: every
+GPU that reports support, and CPUs with AVX-512 bf16 or AMX. Elsewhere float32 is used.
+"""
+
+import torch
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device; `auto` is the first GPU if there is one.
+
+    Raises:
+        ValueError: a GPU is asked for and none is usable.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {name!r}: this torch ({torch.__version__}) sees no usable GPU; "
+            "use device 'cpu' or install a CUDA build of torch"
+        )
+    return device
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of the network's arithmetic: float32 or bfloat16.
+
+    Args:
+        precision: `float32`, `bfloat16` or `auto`.
+        device: where the network runs.
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has bfloat16 arithmetic of its own."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+    return False

@@ -1,0 +1,184 @@
+"""Predict: sliding windows over prepared images, written back on the scanner's own grid.
+
+Two files per case: the segmentation as a NIfTI volume on the grid of the raw input, and the class
+masks on the training grid (thresholded one by one, so that they may overlap), for the numbers that
+the paper takes there.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hermes.dataset import cases_of
+from hermes.models.build import ModelSpec, load_model
+from hermes.precision import choose_device, choose_dtype
+from hermes.registry import modality_id
+from hermes.resample import resample_label_to
+from hermes.store import open_case, save_masks
+from hermes.volume import Volume, reorient_like, write_nifti
+from hermes.windows import sliding_window
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a volume is covered: window and stride in voxels (z, y, x), windows per forward pass."""
+
+    size: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    batch: int
+    threshold: float
+    precision: str = "auto"
+
+
+def windows_of(training: dict, prediction: dict) -> Windows:
+    """Windows as large as the training crop; the stride is a share of it.
+
+    Args:
+        training: the training values kept with a model.
+        prediction: values of `hermes.schema.Prediction`.
+    """
+    size = tuple(training["crop"])
+    stride = tuple(max(1, round(n * prediction["stride"])) for n in size)
+    return Windows(
+        size, stride, prediction["batch"], prediction["threshold"], training["precision"]
+    )
+
+
+def run(
+    *,
+    name: str,
+    model: str | Path,
+    datasets: list[str],
+    folders: list[str],
+    splits: list[str],
+    out: list[str],
+    prediction: dict,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Predict the test cases of some datasets with one trained model.
+
+    Args:
+        name: the run's name.
+        model: its `model.safetensors`.
+        datasets: datasets to predict.
+        folders: per dataset, the folder of its preprocessed cases.
+        splits: per dataset, its split file.
+        out: per dataset, the manifest to write; the cases lie in its folder.
+        prediction: values of `hermes.schema.Prediction`.
+        device: `auto`, `cpu`, `cuda`, ...
+        threads: CPU threads.
+    """
+    torch.set_num_threads(threads)
+    where = choose_device(device)
+    network, spec, extra = load_model(Path(model).parent, where)
+    windows = windows_of(extra["training"], prediction)
+    for dataset, folder, split, manifest in zip(datasets, folders, splits, out, strict=True):
+        cases = cases_of(split, "test")
+        started = time.perf_counter()
+        for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
+            predict_case(network, spec, dataset, folder, case, Path(manifest).parent, windows)
+        seconds = time.perf_counter() - started
+        write_manifest(Path(manifest), cases)
+        logger.info("%s: %s, %d cases, %.1f s", name, dataset, len(cases), seconds)
+
+
+def write_manifest(path: Path, cases: tuple[str, ...]) -> None:
+    """List the predicted cases, one per line, with the files written for each."""
+    from hermes.tables import write_tsv
+
+    rows = [
+        {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"} for case in cases
+    ]
+    write_tsv(path, ("case", "native", "grid"), rows)
+
+
+def predict_case(
+    network: nn.Module,
+    spec: ModelSpec,
+    dataset: str,
+    folder: str | Path,
+    case: str,
+    out: Path,
+    windows: Windows,
+) -> None:
+    """Predict all classes of a dataset on one preprocessed case and write both files."""
+    stored = open_case(folder, case)
+    image = torch.from_numpy(stored.image[...].astype(np.float32))
+    masks, label = segment(
+        network, spec, image, spec.datasets[dataset], dataset, stored.meta["modality"], windows
+    )
+    save_masks(out / f"{case}_grid.b2nd", masks)
+    write_nifti(out / f"{case}.nii.gz", to_native(label, stored.meta), dtype=np.uint8)
+
+
+@torch.no_grad()
+def segment(
+    network: nn.Module,
+    spec: ModelSpec,
+    image: Tensor,
+    tasks: tuple[str, ...],
+    dataset: str,
+    modality: str,
+    windows: Windows,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask a network for some of its tasks on one prepared image.
+
+    Args:
+        network: a trained model.
+        spec: its description.
+        image: float32 [z, y, x], on the training grid, z-scored.
+        tasks: names of the wanted tasks.
+        dataset: whose protocol is asked for (methods with a dataset code need it).
+        modality: name of the image's modality.
+        windows: how the volume is covered.
+
+    Returns:
+        Masks uint8 [K, z, y, x] in the order of `tasks`, and the label map uint8 [z, y, x] with
+        values 1..K.
+    """
+    network.eval()
+    where = next(network.parameters()).device
+    dtype = choose_dtype(windows.precision, where)
+    rows = torch.tensor([[spec.tasks.index(task) for task in tasks]], device=where)
+    which = torch.tensor([list(spec.datasets).index(dataset)], device=where)
+    kind = torch.tensor([modality_id(modality)], device=where)
+
+    def forward(crops: Tensor) -> Tensor:
+        count = len(crops)
+        crops = crops.to(where).contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(where.type, dtype=dtype, enabled=dtype != torch.float32):
+            output = network(crops, rows.expand(count, -1), which.expand(count), kind.expand(count))
+        return output.logits
+
+    return sliding_window(
+        image,
+        windows.size,
+        windows.stride,
+        forward,
+        batch_size=windows.batch,
+        classes=len(tasks),
+        threshold=windows.threshold,
+    )
+
+
+def to_canonical(label: np.ndarray, meta: dict) -> np.ndarray:
+    """Bring a label map [z, y, x] from the training grid to the canonical grid of its case."""
+    affine = np.reshape(meta["canonical_affine"], (4, 4))
+    spacing_mm = Volume(np.empty((1, 1, 1), np.uint8), affine).spacing_mm
+    return resample_label_to(label, meta["grid_spacing_mm"], meta["canonical_size"], spacing_mm)
+
+
+def to_native(label: np.ndarray, meta: dict) -> Volume:
+    """Bring a label map [z, y, x] from the training grid to the grid of the raw input."""
+    canonical = Volume(to_canonical(label, meta), np.reshape(meta["canonical_affine"], (4, 4)))
+    native_affine = np.reshape(meta["native_affine"], (4, 4))
+    return reorient_like(canonical, native_affine, meta["native_size"])

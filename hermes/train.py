@@ -1,0 +1,294 @@
+"""Train: one readable loop for every method, resumable at every epoch.
+
+A step is a pure function of (seed, run, step): which crops are drawn and how they are augmented do
+not depend on what happened before, so a training that goes on from its last state ends with the
+weights of an unbroken one. The exponential moving average of the weights is what is kept.
+"""
+
+import csv
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from hermes import augment
+from hermes.atomic import writing
+from hermes.dataset import Batch, CropDataset, TrainingSet, cases_of, run_seed
+from hermes.losses import modality_loss, segmentation_loss
+from hermes.models.build import ModelSpec, build_model, save_model
+from hermes.optim import Ema, Lamb, learning_rate
+from hermes.precision import choose_device, choose_dtype
+from hermes.registry import MODALITIES
+from hermes.schema import Training
+
+logger = logging.getLogger(__name__)
+
+METRICS = ("epoch", "step", "learning_rate", "loss", "bce", "tversky", "modality", "val_loss")
+GRADIENT_NORM = 1.0  # published global clip
+
+
+@dataclass
+class Progress:
+    """Where a training stands: everything that has to be saved to go on from here."""
+
+    model: nn.Module
+    ema: Ema
+    optimizer: Lamb
+    epoch: int
+    history: list[dict[str, float]]
+
+    def save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "history": self.history,
+        }
+        with writing(path) as aside:
+            torch.save(state, aside)
+
+    def load(self, path: Path, device: torch.device) -> None:
+        state = torch.load(path, map_location=device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.history = state["epoch"], state["history"]
+
+
+def run(
+    *,
+    name: str,
+    method: str,
+    backbone: str,
+    datasets: list[dict],
+    folders: list[str],
+    splits: list[str],
+    training: dict,
+    preparation: dict,
+    seed: int,
+    model: str | Path,
+    metrics: str | Path,
+    checkpoint: str | Path,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Train one network.
+
+    Args:
+        name: the run's name, mixed into its seed.
+        method: how tasks condition the network (`hermes.models.build`).
+        backbone: the network that is conditioned.
+        datasets: per dataset `name`, `tasks` in class order, `weight`, `augmentation_probability`.
+        folders: per dataset, the folder of its preprocessed cases.
+        splits: per dataset, its split file.
+        training: values of `hermes.schema.Training`.
+        preparation: per dataset, how its images were prepared; kept with the model, so that a new
+            scan can be prepared alike.
+        seed: the study's seed.
+        model: `model.safetensors` to write; `model.json` is written beside it.
+        metrics: TSV with a row per epoch.
+        checkpoint: resumable state, kept outside the outputs of the workflow.
+        device: `auto`, `cpu`, `cuda`, ...
+        threads: CPU threads.
+    """
+    torch.set_num_threads(threads)
+    settings = Training(**training)
+    where = choose_device(device)
+    spec = make_spec(method, backbone, datasets, settings)
+    progress = _start(spec, settings, run_seed(seed, name), where)
+    if Path(checkpoint).is_file():
+        progress.load(Path(checkpoint), where)
+        logger.info("%s: going on from epoch %d of %d", name, progress.epoch, settings.epochs)
+    sets = _sets(datasets, folders, splits, "train")
+    data = _crops(sets, spec, settings, seed=run_seed(seed, name), steps=_total_steps(settings))
+    held_out = _validation_batches(_sets(datasets, folders, splits, "val"), spec, settings, seed)
+    parameters = sum(p.numel() for p in progress.model.parameters())
+    logger.info("%s: %s parameters, %s, %s", name, f"{parameters:,}", where, settings.precision)
+    while progress.epoch < settings.epochs:
+        row = _epoch(progress, data, settings, where, run_seed(seed, name), name)
+        row["val_loss"] = validate(progress, held_out, settings, where)
+        progress.history.append(row)
+        progress.epoch += 1
+        progress.save(Path(checkpoint))
+        logger.info("%s: %s", name, _line(row, settings.epochs))
+    progress.ema.copy_to(progress.model)
+    _write_metrics(Path(metrics), progress.history)
+    extra = {"run": name, "seed": seed, "training": settings.model_dump(mode="json")}
+    save_model(Path(model).parent, progress.model, spec, extra | {"preparation": preparation})
+    Path(checkpoint).unlink(missing_ok=True)
+
+
+def make_spec(method: str, backbone: str, datasets: list[dict], settings: Training) -> ModelSpec:
+    """The network's description: tasks and datasets in the order of the run."""
+    tasks = tuple(dict.fromkeys(task for d in datasets for task in d["tasks"]))
+    return ModelSpec(
+        method=method,
+        backbone=backbone,
+        base_channels=settings.base_channels,
+        tasks=tasks,
+        datasets={d["name"]: tuple(d["tasks"]) for d in datasets},
+        modalities=MODALITIES,
+    )
+
+
+def _start(spec: ModelSpec, settings: Training, seed: int, device: torch.device) -> Progress:
+    torch.manual_seed(seed)
+    model = build_model(spec).to(device, memory_format=torch.channels_last_3d)
+    optimizer = Lamb(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    return Progress(model, Ema(model, settings.ema_decay), optimizer, epoch=0, history=[])
+
+
+def _total_steps(settings: Training) -> int:
+    return settings.epochs * settings.iterations
+
+
+def _sets(
+    datasets: list[dict], folders: list[str], splits: list[str], part: str
+) -> list[TrainingSet]:
+    return [
+        TrainingSet(
+            name=d["name"],
+            tasks=tuple(d["tasks"]),
+            folder=Path(folder),
+            cases=cases_of(split, part),
+            weight=d["weight"],
+            augmentation_probability=d["augmentation_probability"],
+        )
+        for d, folder, split in zip(datasets, folders, splits, strict=True)
+    ]
+
+
+def _crops(
+    sets: list[TrainingSet], spec: ModelSpec, settings: Training, *, seed: int, steps: int
+) -> CropDataset:
+    margin = settings.margin if settings.augment else 0
+    return CropDataset(
+        sets,
+        spec.tasks,
+        size=[n + margin for n in settings.crop],
+        batch=settings.batch,
+        steps=steps,
+        seed=seed,
+        sampling=settings.sampling,
+        foreground=settings.foreground,
+    )
+
+
+def _validation_batches(
+    sets: list[TrainingSet], spec: ModelSpec, settings: Training, seed: int
+) -> list[Batch]:
+    """A few fixed crops of validation cases; none where a dataset has no such case."""
+    usable = [s for s in sets if s.cases]
+    if not usable or not settings.validation_crops:
+        return []
+    steps = -(-settings.validation_crops // settings.batch)
+    plain = settings.model_copy(update={"augment": False, "sampling": "uniform"})
+    data = _crops(usable, spec, plain, seed=run_seed(seed, "validation"), steps=steps)
+    return [data[step] for step in range(steps)]
+
+
+def _epoch(
+    progress: Progress,
+    data: CropDataset,
+    settings: Training,
+    device: torch.device,
+    seed: int,
+    name: str,
+) -> dict[str, float]:
+    """Train for one epoch and return its row of the metrics."""
+    rate = learning_rate(
+        progress.epoch, settings.epochs, settings.warmup_epochs, settings.learning_rate
+    )
+    for group in progress.optimizer.param_groups:
+        group["lr"] = rate
+    first = progress.epoch * settings.iterations
+    steps = range(first, first + settings.iterations)
+    loader = DataLoader(data, batch_size=None, sampler=steps, num_workers=settings.workers)
+    bar = tqdm(loader, desc=f"{name} epoch {progress.epoch + 1}", unit="step", disable=None)
+    progress.model.train()
+    sums = torch.zeros(4, dtype=torch.float64)
+    started = time.perf_counter()
+    for step, batch in zip(steps, bar, strict=True):
+        sums += _step(progress, batch.to(device), settings, step, seed)
+    loss, bce, tversky, modality = (sums / settings.iterations).tolist()
+    seconds = (time.perf_counter() - started) / settings.iterations
+    logger.debug("%s: %.3f s a step", name, seconds)
+    return {
+        "epoch": progress.epoch + 1,
+        "step": steps.stop,
+        "learning_rate": rate,
+        "loss": loss,
+        "bce": bce,
+        "tversky": tversky,
+        "modality": modality,
+    }
+
+
+def _step(progress: Progress, batch: Batch, settings: Training, step: int, seed: int) -> Tensor:
+    """One update; returns loss, BCE, Tversky and modality loss as float64 [4] on the CPU."""
+    if settings.augment:
+        batch = _augmented(batch, settings, step, seed)
+    terms = losses(progress.model, batch, settings)
+    progress.optimizer.zero_grad(set_to_none=True)
+    terms[0].backward()
+    nn.utils.clip_grad_norm_(progress.model.parameters(), GRADIENT_NORM)
+    progress.optimizer.step()
+    progress.ema.update(progress.model, step)
+    return terms.detach().double().cpu()
+
+
+def _augmented(batch: Batch, settings: Training, step: int, seed: int) -> Batch:
+    generator = torch.Generator().manual_seed((seed << 24) + step)
+    drawn = augment.draw(batch.probability.cpu(), settings.crop, settings.margin, generator)
+    image, label = augment.apply(drawn, batch.image, batch.label)
+    return Batch(**{**vars(batch), "image": image, "label": label})
+
+
+def losses(model: nn.Module, batch: Batch, settings: Training) -> Tensor:
+    """Total, BCE, Tversky and modality loss of a batch, float32 [4]."""
+    image = batch.image.contiguous(memory_format=torch.channels_last_3d)
+    dtype = choose_dtype(settings.precision, image.device)
+    with torch.autocast(image.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        output = model(image, batch.tasks, batch.dataset, batch.modality)
+    bce, tversky = segmentation_loss(output.logits, batch.label, batch.values)
+    modality = bce.new_zeros(())
+    if output.modality_logits is not None:
+        modality = modality_loss(output.modality_logits, batch.modality)
+    total = bce + tversky + settings.modality_weight * modality
+    return torch.stack([total, bce, tversky, modality])
+
+
+@torch.no_grad()
+def validate(
+    progress: Progress, batches: list[Batch], settings: Training, device: torch.device
+) -> float:
+    """Mean loss of the averaged weights on fixed crops of validation cases; NaN without any."""
+    if not batches:
+        return float("nan")
+    with progress.ema.applied_to(progress.model):
+        progress.model.eval()
+        values = [losses(progress.model, batch.to(device), settings)[0] for batch in batches]
+    return float(torch.stack(values).mean())
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    return (
+        f"epoch {row['epoch']}/{epochs} lr {row['learning_rate']:.2e} loss {row['loss']:.4f} "
+        f"bce {row['bce']:.4f} tversky {row['tversky']:.4f} modality {row['modality']:.3f} "
+        f"val {row['val_loss']:.4f}"
+    )
+
+
+def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
+    with writing(path) as aside, open(aside, "w", encoding="utf-8", newline="") as handle:
+        table = csv.DictWriter(handle, METRICS, delimiter="\t", lineterminator="\n")
+        table.writeheader()
+        table.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in history)
