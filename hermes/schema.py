@@ -72,7 +72,7 @@ class LabelSource(Closed):
     path: str = Field(
         "",
         description="pattern with the placeholders of the image's pattern; png: the folder of the "
-        "slices; rtstruct: the file",
+        "slices; rtstruct: the file, or a folder that holds one",
     )
     ranges: dict[int, tuple[int, int]] = Field(
         default_factory=dict, description="png: published value -> lowest and highest grey value"
@@ -80,6 +80,9 @@ class LabelSource(Closed):
     maps: dict[int, str] = Field(
         default_factory=dict,
         description="probability: published value -> pattern of its map; background is the rest",
+    )
+    certain: float = Field(
+        1.0, gt=0, description="probability: the maps' grey value that stands for probability 1"
     )
     contours: dict[int, str] = Field(
         default_factory=dict, description="rtstruct: published value -> ROI name"
@@ -124,6 +127,9 @@ class Frames(Closed):
 class Label(Closed):
     value: int = Field(description="published value in the dataset's own files")
     structure: str = Field(description="canonical structure, a name in config/structures.tsv")
+    also: list[int] = Field(
+        default_factory=list, description="further published values of the same structure (parts)"
+    )
 
 
 class Split(Closed):
@@ -227,11 +233,14 @@ class Card(Closed):
     def canonical_values(self) -> dict[int, int]:
         """Published value -> canonical value; ignored values become 0."""
         mapping = dict.fromkeys([0, *self.ignored_values], 0)
-        return mapping | {label.value: k for k, label in enumerate(self.labels, start=1)}
+        for k, label in enumerate(self.labels, start=1):
+            mapping |= dict.fromkeys([label.value, *label.also], k)
+        return mapping
 
     @model_validator(mode="after")
     def consistent(self) -> "Card":
-        values = [label.value for label in self.labels] + list(self.ignored_values)
+        values = [v for label in self.labels for v in (label.value, *label.also)]
+        values += self.ignored_values
         doubled = sorted({v for v in values if values.count(v) > 1})
         if doubled:
             raise ValueError(f"published values listed twice: {doubled}")
