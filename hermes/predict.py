@@ -21,6 +21,7 @@ from hermes.precision import choose_device, choose_dtype
 from hermes.registry import modality_id
 from hermes.resample import resample_label_to
 from hermes.store import open_case, save_masks
+from hermes.tables import write_tsv
 from hermes.volume import Volume, reorient_like, write_nifti
 from hermes.windows import sliding_window
 
@@ -56,49 +57,38 @@ def run(
     *,
     name: str,
     model: str | Path,
-    datasets: list[str],
-    folders: list[str],
-    splits: list[str],
-    out: list[str],
+    dataset: str,
+    folder: str | Path,
+    split: str | Path,
+    out: str | Path,
     prediction: dict,
     device: str = "auto",
     threads: int = 1,
 ) -> None:
-    """Predict the test cases of some datasets with one trained model.
+    """Predict the test cases of a dataset with one trained model.
 
     Args:
         name: the run's name.
         model: its `model.safetensors`.
-        datasets: datasets to predict.
-        folders: per dataset, the folder of its preprocessed cases.
-        splits: per dataset, its split file.
-        out: per dataset, the manifest to write; the cases lie in its folder.
+        dataset: the dataset to predict.
+        folder: of its preprocessed cases.
+        split: its split file.
+        out: manifest to write, a row per case; the files lie beside it.
         prediction: values of `hermes.schema.Prediction`.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
-    where = choose_device(device)
-    network, spec, extra = load_model(Path(model).parent, where)
+    network, spec, extra = load_model(Path(model).parent, choose_device(device))
     windows = windows_of(extra["training"], prediction)
-    for dataset, folder, split, manifest in zip(datasets, folders, splits, out, strict=True):
-        cases = cases_of(split, "test")
-        started = time.perf_counter()
-        for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
-            predict_case(network, spec, dataset, folder, case, Path(manifest).parent, windows)
-        seconds = time.perf_counter() - started
-        write_manifest(Path(manifest), cases)
-        logger.info("%s: %s, %d cases, %.1f s", name, dataset, len(cases), seconds)
-
-
-def write_manifest(path: Path, cases: tuple[str, ...]) -> None:
-    """List the predicted cases, one per line, with the files written for each."""
-    from hermes.tables import write_tsv
-
-    rows = [
-        {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"} for case in cases
-    ]
-    write_tsv(path, ("case", "native", "grid"), rows)
+    cases = cases_of(split, "test")
+    started = time.perf_counter()
+    for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
+        predict_case(network, spec, dataset, folder, case, Path(out).parent, windows)
+    files = [{"case": c, "native": f"{c}.nii.gz", "grid": f"{c}_grid.b2nd"} for c in cases]
+    write_tsv(out, ("case", "native", "grid"), files)
+    seconds = time.perf_counter() - started
+    logger.info("%s: %s, %d cases, %.1f s", name, dataset, len(cases), seconds)
 
 
 def predict_case(

@@ -332,6 +332,7 @@ class Study(Closed):
     )
     predict: Prediction = Prediction()
     evaluate: Scoring = Scoring()
+    workers: int = Field(1, ge=1, description="cases in parallel inside a job of the data stages")
 
 
 ImageSource.model_rebuild()

@@ -52,6 +52,7 @@ class RowEntry(Closed):
 
 class TableEntry(Closed):
     title: str
+    study: str = Field("", description="the only study that has this table; empty: any that can")
     published: str = Field("", description="file in config/published/ with the paper's numbers")
     rows: list[RowEntry]
     columns: list[Column] | str = Field(description="`each`: one per dataset of the study")
@@ -158,7 +159,9 @@ def load_plan(config: str | Path, study: str) -> Plan:
     trained = [name for name, card in cards.items() if card.role != "downstream"]
     runs = _runs(config / "runs.yaml", trained, known)
     _check_overrides(loaded, runs, config / "studies" / f"{study}.yaml")
-    return Plan(loaded, cards, structures, runs, _tables(config / "tables.yaml", trained, runs))
+    return Plan(
+        loaded, cards, structures, runs, _tables(config / "tables.yaml", study, trained, runs)
+    )
 
 
 def _runs(path: Path, trained: list[str], known: list[str]) -> dict[str, Run]:
@@ -185,13 +188,15 @@ def _expand(entry: RunEntry, trained: list[str]) -> list[Run]:
     return [run(entry.name, datasets)]
 
 
-def _tables(path: Path, trained: list[str], runs: dict[str, Run]) -> dict[str, Table]:
+def _tables(path: Path, study: str, trained: list[str], runs: dict[str, Run]) -> dict[str, Table]:
     """Tables whose columns the study can fill; the others are not targets of this study."""
     tables = {}
     for name, values in read_yaml(path).items():
         entry = validate(TableEntry, values, f"{path}: {name}")
         columns = _columns(entry, trained)
-        if any(column.dataset not in trained for column in columns):
+        if entry.study not in ("", study) or any(
+            column.dataset not in trained for column in columns
+        ):
             continue
         rows = tuple(_row(path, row, columns, runs) for row in entry.rows)
         tables[name] = Table(

@@ -1,0 +1,41 @@
+# Everything from a bare Python 3.11+: the environment, the phantom study, the tests.
+#
+#   make run    the environment, then results/table2.csv of the phantom study
+#   make test   the environment, then the tests
+#   make lint   formatting and static checks
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: run test lint lock clean
+run: $(READY)
+	$(BIN)/snakemake --cores all results/table2.csv
+	@echo && cat results/table2.csv
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+
+# torch stays out of the lock: its hash differs between the CPU and the CUDA builds
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' requirements.in)"
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	touch $(READY)
+
+# after a change of requirements.in: resolve again (needs uv), and give conda users the same pins
+lock: requirements.in
+	uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-package torch \
+		--no-header requirements.in --output-file requirements.lock
+	$(BIN)/python workflow/scripts/environment.py
+
+clean:
+	rm -rf data/phantom results/phantom results/table* logs

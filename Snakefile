@@ -1,0 +1,27 @@
+# Hermes: from raw scans to the last number.
+#
+#   snakemake --cores 8 results/table2.csv                       the phantom study, at once
+#   snakemake --cores 8 --config study=samples                   real scans that ship in packages
+#   snakemake --cores 8 --config study=paper results/table2.csv  the paper
+#
+# The includes stand in the order in which data flow; each rule file says what comes in and out.
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/raw.smk"
+include: "workflow/rules/convert.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/predict.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        everything(),

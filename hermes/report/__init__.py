@@ -1,0 +1,1 @@
+"""Report: tables, statistics and pictures of a study."""

@@ -1,0 +1,43 @@
+"""Which source files a module is made of: itself and what it imports from Hermes, transitively."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+
+def source_files(module: str, root: str | Path) -> list[str]:
+    """Paths below `root`, relative to it and sorted, that a change of the module can lie in.
+
+    Args:
+        module: dotted name, for example `hermes.train`; a package stands for all its modules.
+        root: the folder that holds the package.
+    """
+    root = Path(root)
+    seen: set[Path] = set()
+    waiting = _files(root, module)
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += [file for name in _imports(path, root) for file in _files(root, name)]
+    return sorted(path.relative_to(root).as_posix() for path in seen)
+
+
+def _files(root: Path, module: str) -> list[Path]:
+    base = root.joinpath(*module.split("."))
+    if base.is_dir():
+        return sorted(base.glob("*.py"))
+    return [base.with_suffix(".py")] if base.with_suffix(".py").is_file() else []
+
+
+@cache
+def _imports(path: Path, root: Path) -> tuple[str, ...]:
+    """Modules of the same top package that a file imports; `from p import m` may name a module."""
+    package = path.relative_to(root).parts[0]
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in names if name.split(".")[0] == package and name != package)

@@ -1,0 +1,150 @@
+# What every rule file uses: the plan of the configured study, paths, and how a stage is called.
+# Functions live here and rules elsewhere.
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(workflow.basedir))
+
+from hermes.registry import RegistryError
+from hermes.sources import source_files
+from hermes.study import load_plan
+
+try:
+    PLAN = load_plan(Path(workflow.basedir) / "config", config["study"])
+except RegistryError as error:
+    raise WorkflowError(str(error)) from None
+
+STUDY = PLAN.study.name
+DATA = f"data/{STUDY}"
+RESULTS = f"results/{STUDY}"
+STAGE = f"{sys.executable} workflow/scripts/stage.py"
+WORKERS = PLAN.study.workers
+
+
+wildcard_constraints:
+    dataset="|".join(PLAN.cards),
+    run="|".join(PLAN.runs),
+    table="|".join(PLAN.tables) or "none",
+
+
+def code(stage):
+    """Source files of a stage: a changed algorithm reruns what depends on it, nothing else."""
+    return source_files(f"hermes.{stage}", workflow.basedir)
+
+
+def call(**values):
+    """Arguments of a stage's `run`, as the JSON text that `stage.py` takes."""
+    return json.dumps(values, default=str)
+
+
+def per_dataset(pattern):
+    """Input function: a path per dataset of a run, in the run's order."""
+    return lambda wildcards: [
+        pattern.format(dataset=dataset) for dataset in PLAN.runs[wildcards.run].datasets
+    ]
+
+
+def gpus():
+    """Number of GPUs here, without importing torch."""
+    if config["device"] == "cpu" or not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+GPU = min(1, gpus())
+workflow.global_resources.setdefault("gpu", gpus())
+
+
+def everything():
+    """What a study builds when no target is named."""
+    tables = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
+    pictures = [f"{RESULTS}/figures/overlay_{name}.png" for name in trained()]
+    if "table2" in PLAN.tables:
+        return ["results/table2.csv", "results/table5.csv", *tables, *pictures]
+    return [*tables, *pictures]
+
+
+def trained():
+    """Datasets of the study that some run trains on."""
+    return [name for name, card in PLAN.cards.items() if card.role != "downstream"]
+
+
+def scores(table):
+    """Score files that a table is made of."""
+    return [
+        f"{RESULTS}/scores/{run}/{dataset}.tsv"
+        for run, dataset in PLAN.tables[table].scored()
+    ]
+
+
+def models(table):
+    """Descriptions of the models that a table compares."""
+    runs = dict.fromkeys(run for run, _ in PLAN.tables[table].scored())
+    return [f"{RESULTS}/models/{run}/model.json" for run in runs]
+
+
+def table_layout(name):
+    """A table as plain data: columns, and rows with the run of every dataset."""
+    table = PLAN.tables[name]
+    return {
+        "title": table.title,
+        "columns": [column.model_dump() for column in table.columns],
+        "rows": [row.model_dump() for row in table.rows],
+        "average": table.average,
+    }
+
+
+def score_files(table):
+    """Run -> dataset -> score file."""
+    files = {}
+    for run, dataset in PLAN.tables[table].scored():
+        files.setdefault(run, {})[dataset] = f"{RESULTS}/scores/{run}/{dataset}.tsv"
+    return files
+
+
+def published(table):
+    """The paper's numbers for a table; empty where it has none."""
+    name = PLAN.tables[table].published
+    return f"config/published/{name}" if name else ""
+
+
+def study_facts():
+    """What a sidecar says of the study."""
+    settings = PLAN.study.model_dump(mode="json")
+    text = json.dumps(
+        [settings, {n: c.model_dump(mode="json") for n, c in PLAN.cards.items()}]
+    )
+    return {
+        "study": STUDY,
+        "title": PLAN.study.title,
+        "label": PLAN.study.label,
+        "protocol": PLAN.study.protocol,
+        "seed": PLAN.study.seed,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def dataset_facts(name):
+    """What the dataset table says of a card."""
+    card = PLAN.cards[name]
+    return {
+        "title": card.title,
+        "region": card.region,
+        "modality": card.modality_title,
+        "clinical_target": card.clinical_target,
+        "classes": len(card.labels),
+        "role": card.role,
+        "paper_size": card.published.size if card.published else "",
+    }
+
+
+def runs_on(dataset):
+    """Runs that a table of the study scores on a dataset."""
+    pairs = [pair for table in PLAN.tables.values() for pair in table.scored()]
+    return list(dict.fromkeys(run for run, name in pairs if name == dataset))

@@ -1,0 +1,40 @@
+# in:  data/<study>/raw/<dataset>.json, the manifest of the raw files
+# out: data/<study>/canonical/<dataset>/: one image and one label map per case, cases.tsv, rejected.tsv
+
+
+rule convert:
+    input:
+        manifest=f"{DATA}/raw/{{dataset}}.json",
+        code=code("convert"),
+    output:
+        cases=f"{DATA}/canonical/{{dataset}}/cases.tsv",
+        rejected=f"{DATA}/canonical/{{dataset}}/rejected.tsv",
+    log:
+        f"logs/{STUDY}/convert/{{dataset}}.log",
+    priority: 80
+    threads: WORKERS
+    params:
+        reads=lambda w: PLAN.cards[w.dataset].model_dump(
+            mode="json",
+            include={
+                "images",
+                "labels",
+                "ignored_values",
+                "unlisted_values",
+                "modality",
+                "sides",
+            },
+        ),
+        call=lambda w, input, output, threads: call(
+            card=f"config/datasets/{w.dataset}.yaml",
+            raw=f"{DATA}/raw/{w.dataset}",
+            manifest=input.manifest,
+            out=f"{DATA}/canonical/{w.dataset}",
+            cases=output.cases,
+            rejected=output.rejected,
+            workers=threads,
+        ),
+    message:
+        "Convert: {wildcards.dataset} to one orientation and one label numbering"
+    shell:
+        "{STAGE} convert {params.call:q} {log:q}"

@@ -1,0 +1,31 @@
+# in:  predictions of a run on a dataset, and the references on both grids
+# out: results/<study>/scores/<run>/<dataset>.tsv: case, structure, metric, value, grid
+
+
+rule evaluate:
+    input:
+        predictions=rules.predict.output.manifest,
+        cases=rules.preprocess.output.cases,
+        canonical=rules.convert.output.cases,
+        code=code("evaluate"),
+    output:
+        scores=f"{RESULTS}/scores/{{run}}/{{dataset}}.tsv",
+    log:
+        f"logs/{STUDY}/evaluate/{{run}}/{{dataset}}.log",
+    priority: 5
+    threads: WORKERS
+    params:
+        call=lambda w, input, output, threads: call(
+            dataset=w.dataset,
+            structures=list(PLAN.cards[w.dataset].structures),
+            predictions=input.predictions,
+            folder=str(Path(input.cases).parent),
+            canonical=str(Path(input.canonical).parent),
+            out=output.scores,
+            workers=threads,
+            **PLAN.study.evaluate.model_dump(),
+        ),
+    message:
+        "Evaluate: {wildcards.run} on {wildcards.dataset}"
+    shell:
+        "{STAGE} evaluate {params.call:q} {log:q}"

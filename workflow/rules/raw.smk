@@ -1,0 +1,55 @@
+# in:  nothing (the phantom is made) or the card's archives (downloaded, or the user's own copy)
+# out: data/<study>/raw/<dataset>/ in the layout its owners publish, and a manifest beside it
+
+if PLAN.study.kind == "phantom":
+
+    rule phantom:
+        input:
+            code=code("phantom"),
+        output:
+            manifest=f"{DATA}/raw/{{dataset}}.json",
+        log:
+            f"logs/{STUDY}/phantom/{{dataset}}.log",
+        priority: 90
+        threads: WORKERS
+        params:
+            call=lambda w, output, threads: call(
+                dataset=w.dataset,
+                raw=f"{DATA}/raw/{w.dataset}",
+                manifest=output.manifest,
+                patients=PLAN.study.phantom.patients[w.dataset],
+                seed=PLAN.study.seed,
+                voxel_scale=PLAN.voxel_scale(w.dataset),
+                workers=threads,
+            ),
+        message:
+            "Phantom: {wildcards.dataset} is imaged"
+        shell:
+            "{STAGE} phantom {params.call:q} {log:q}"
+
+else:
+
+    rule download:
+        input:
+            code=code("download"),
+        output:
+            manifest=f"{DATA}/raw/{{dataset}}.json",
+        log:
+            f"logs/{STUDY}/download/{{dataset}}.log",
+        priority: 90
+        retries: 1
+        threads: 1
+        params:
+            archives=lambda w: [a.model_dump() for a in PLAN.cards[w.dataset].archives],
+            call=lambda w, output, threads: call(
+                card=f"config/datasets/{w.dataset}.yaml",
+                raw=f"{DATA}/raw/{w.dataset}",
+                manifest=output.manifest,
+                cache="data/archives",
+                mirror=config["mirror"],
+                workers=threads,
+            ),
+        message:
+            "Download: {wildcards.dataset}"
+        shell:
+            "{STAGE} download {params.call:q} {log:q}"

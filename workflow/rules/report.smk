@@ -1,0 +1,111 @@
+# in:  scores, models' descriptions, case tables
+# out: results/<study>/<table>.csv with .md and .json beside; figures; and the configured study's
+#      tables under the names of the paper: results/table2.csv, results/table5.csv
+
+
+rule table:
+    input:
+        scores=lambda w: scores(w.table),
+        models=lambda w: models(w.table),
+        code=code("report.tables"),
+    output:
+        csv=f"{RESULTS}/{{table}}.csv",
+        markdown=f"{RESULTS}/{{table}}.md",
+        sidecar=f"{RESULTS}/{{table}}.json",
+    log:
+        f"logs/{STUDY}/table/{{table}}.log",
+    params:
+        call=lambda w, input, output: call(
+            table=table_layout(w.table),
+            scores=score_files(w.table),
+            models=list(input.models),
+            published=published(w.table),
+            study=study_facts(),
+            csv=output.csv,
+            markdown=output.markdown,
+            sidecar=output.sidecar,
+        ),
+    message:
+        "Table: {wildcards.table} of the study {STUDY}"
+    shell:
+        "{STAGE} report.tables {params.call:q} {log:q}"
+
+
+rule statistics:
+    input:
+        cases=expand(f"{DATA}/canonical/{{dataset}}/cases.tsv", dataset=PLAN.cards),
+        rejected=expand(
+            f"{DATA}/canonical/{{dataset}}/rejected.tsv", dataset=PLAN.cards
+        ),
+        splits=expand(f"{RESULTS}/splits/{{dataset}}.tsv", dataset=PLAN.cards),
+        code=code("report.statistics"),
+    output:
+        csv=f"{RESULTS}/table5.csv",
+        markdown=f"{RESULTS}/table5.md",
+        sidecar=f"{RESULTS}/table5.json",
+    log:
+        f"logs/{STUDY}/table/table5.log",
+    params:
+        call=lambda w, input, output: call(
+            datasets=[dataset_facts(name) for name in PLAN.cards],
+            cases=list(input.cases),
+            rejected=list(input.rejected),
+            splits=list(input.splits),
+            study=study_facts(),
+            csv=output.csv,
+            markdown=output.markdown,
+            sidecar=output.sidecar,
+        ),
+    message:
+        "Table: dataset statistics of the study {STUDY}"
+    shell:
+        "{STAGE} report.statistics {params.call:q} {log:q}"
+
+
+rule overlay:
+    input:
+        predictions=lambda w: [
+            f"{RESULTS}/predictions/{run}/{w.dataset}/cases.tsv"
+            for run in runs_on(w.dataset)
+        ],
+        cases=rules.convert.output.cases,
+        code=code("report.overlays"),
+    output:
+        picture=f"{RESULTS}/figures/overlay_{{dataset}}.png",
+    log:
+        f"logs/{STUDY}/overlay/{{dataset}}.log",
+    params:
+        call=lambda w, input, output: call(
+            dataset=w.dataset,
+            title=PLAN.cards[w.dataset].title,
+            structures=[
+                vars(PLAN.structures[s]) for s in PLAN.cards[w.dataset].structures
+            ],
+            runs=runs_on(w.dataset),
+            predictions=list(input.predictions),
+            canonical=str(Path(input.cases).parent),
+            label=PLAN.study.label,
+            picture=output.picture,
+        ),
+    message:
+        "Picture: {wildcards.dataset}, reference and prediction over the scan"
+    shell:
+        "{STAGE} report.overlays {params.call:q} {log:q}"
+
+
+rule configured_study:
+    input:
+        csv=f"{RESULTS}/{{name}}.csv",
+        markdown=f"{RESULTS}/{{name}}.md",
+        sidecar=f"{RESULTS}/{{name}}.json",
+    output:
+        csv="results/{name,table[0-9]}.csv",
+        markdown="results/{name,table[0-9]}.md",
+        sidecar="results/{name,table[0-9]}.json",
+    log:
+        f"logs/{STUDY}/configured/{{name}}.log",
+    message:
+        "{output.csv} is {input.csv}"
+    shell:
+        "cp {input.csv:q} {output.csv:q} && cp {input.markdown:q} {output.markdown:q} "
+        "&& cp {input.sidecar:q} {output.sidecar:q} 2> {log:q}"
