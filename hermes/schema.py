@@ -253,6 +253,13 @@ class Card(Closed):
             raise ValueError(f"sides given for structures that are not labels: {unknown}")
         return self
 
+    @model_validator(mode="after")
+    def fetchable(self) -> "Card":
+        for archive in self.archives:
+            if self.access.kind in ("http", "package") and not (archive.url or archive.package):
+                raise ValueError(f"archive {archive.filename}: give a url or a package")
+        return self
+
 
 class Preprocess(Closed):
     spacing_mm: dict[str, float] = Field(

@@ -1,0 +1,98 @@
+"""Files on disk: checksums, checks of a fetched archive, locks, the manifest of a raw folder."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hermes.atomic import writing
+from hermes.schema import Archive
+
+CHUNK = 1 << 20
+"""Bytes read at once."""
+
+
+class DownloadError(RuntimeError):
+    """A dataset cannot be had; the message says what is wrong and what to do."""
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return a file's checksum as hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def check_archive(path: Path, archive: Archive) -> None:
+    """Compare a file with the size and the checksum its card gives.
+
+    The sha256 is preferred; the md5 is asked where only that is published.
+
+    Raises:
+        DownloadError: it is another file.
+    """
+    size = path.stat().st_size
+    if archive.bytes is not None and size != archive.bytes:
+        raise DownloadError(f"{path}: {size} bytes, but the card says {archive.bytes}")
+    algorithm = "sha256" if archive.sha256 else "md5" if archive.md5 else ""
+    if not algorithm:
+        return
+    found, wanted = digest(path, algorithm), getattr(archive, algorithm).lower()
+    if found != wanted:
+        raise DownloadError(
+            f"{path}: {algorithm} is {found}, but the card says {wanted}: the file is damaged or "
+            "is another version"
+        )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that several datasets may fetch at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield  # closing the file gives the lock back
+
+
+def list_files(root: Path) -> list[str]:
+    """Return the paths of all files below a folder, sorted, with `/`; links are followed."""
+    if not root.is_dir():
+        return []
+    found = [
+        Path(folder, name).relative_to(root).as_posix()
+        for folder, _, names in os.walk(root, followlinks=True)
+        for name in names
+    ]
+    return sorted(found)
+
+
+def build_manifest(
+    dataset: str, source: str, root: Path, archives: list[dict[str, Any]], workers: int
+) -> dict[str, Any]:
+    """Describe a raw folder: every file's path, size and sha256, and where they came from.
+
+    Args:
+        dataset: the card's name.
+        source: "download" or "copy".
+        root: the raw folder.
+        archives: what was fetched, one entry each.
+        workers: files read at the same time.
+    """
+    paths = list_files(root)
+    with ThreadPoolExecutor(workers) as pool:
+        sums = list(pool.map(lambda path: digest(root / path), paths))
+    files = [
+        {"path": path, "bytes": (root / path).stat().st_size, "sha256": checksum}
+        for path, checksum in zip(paths, sums, strict=True)
+    ]
+    return {"dataset": dataset, "source": source, "archives": archives, "files": files}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, aside first."""
+    with writing(path) as aside:
+        aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
