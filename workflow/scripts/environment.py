@@ -27,9 +27,8 @@ def render(requirements: str, lock: str) -> str:
     """The environment file: torch, every locked package, and Hermes itself."""
     torch = [pin for pin in pins(requirements) if pin.startswith("torch==")]
     listed = [*torch, *(pin.strip() for pin in pins(lock)), "--editable ."]
-    return HEAD + "".join(
-        f'      - "{pin}"\n' if ";" in pin else f"      - {pin}\n" for pin in listed
-    )
+    quoted = [f'"{pin}"' if ";" in pin else pin for pin in listed]
+    return HEAD + "".join(f"      - {pin}\n" for pin in quoted)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,5 @@
+"""`python -m hermes` is the command `hermes`."""
+
+from hermes.cli import app
+
+app()

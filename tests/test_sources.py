@@ -1,0 +1,24 @@
+"""A stage's source files are what it imports, and nothing that it does not."""
+
+from pathlib import Path
+
+from hermes.sources import source_files
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_follows_imports_transitively(tmp_path):
+    package = tmp_path / "pack"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "a.py").write_text("from pack import b\nimport os\n")
+    (package / "b.py").write_text("def late():\n    from pack.inner.c import thing\n")
+    (package / "inner" / "c.py").write_text("import pack.a\nthing = 1\n")
+    (package / "unused.py").write_text("")
+    assert source_files("pack.a", tmp_path) == ["pack/a.py", "pack/b.py", "pack/inner/c.py"]
+
+
+def test_a_loss_is_part_of_training_and_of_no_data_stage():
+    assert "hermes/losses.py" in source_files("hermes.train", ROOT)
+    for stage in ("phantom", "download", "convert", "preprocess", "split", "predict", "evaluate"):
+        assert "hermes/losses.py" not in source_files(f"hermes.{stage}", ROOT), stage
