@@ -79,10 +79,8 @@ class LabelSource(Closed):
     )
     maps: dict[int, str] = Field(
         default_factory=dict,
-        description="probability: published value -> pattern of its map; background is the rest",
-    )
-    certain: float = Field(
-        1.0, gt=0, description="probability: the maps' grey value that stands for probability 1"
+        description="probability: published value -> pattern of its map (0-1, or 0-255 in 8 bit); "
+        "background is the rest",
     )
     contours: dict[int, str] = Field(
         default_factory=dict, description="rtstruct: published value -> ROI name"

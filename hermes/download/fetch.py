@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from tqdm import tqdm
 
 from hermes.download.files import CHUNK, DownloadError
@@ -107,10 +108,10 @@ def _append(response: requests.Response, part: Path, start: int, total: int | No
         ) as bar,
     ):
         try:
-            for chunk in response.iter_content(CHUNK):
+            while chunk := response.raw.read1(CHUNK):  # what is there, so that nothing is lost
                 handle.write(chunk)
                 bar.update(len(chunk))
-        except requests.exceptions.RequestException as error:
+        except urllib3.exceptions.HTTPError as error:
             raise Broken(str(error)) from error
 
 

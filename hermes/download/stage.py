@@ -30,7 +30,13 @@ AUTOMATIC = ("http", "package")
 
 
 def run(
-    *, card: Path, raw: Path, manifest: Path, cache: Path, mirror: str = "", workers: int = 2
+    *,
+    card: str | Path,
+    raw: str | Path,
+    manifest: str | Path,
+    cache: str | Path,
+    mirror: str = "",
+    workers: int = 2,
 ) -> None:
     """Fill a dataset's raw folder and write its manifest.
 

@@ -8,13 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from hermes.download.files import CHUNK, DownloadError
 from hermes.schema import Archive
 
-Member = tuple[str, IO[bytes] | None]
+Member = tuple[str, BufferedIOBase | None]
 """Path in the archive, and the open file; none for what is no plain file (link, device)."""
 
 UNREADABLE = (
@@ -87,7 +87,9 @@ def _zip_members(path: Path, patterns: list[str]) -> Iterator[Member]:
                 yield member.filename, handle
 
 
-def _write(name: str, handle: IO[bytes] | None, archive: Archive, path: Path, folder: Path) -> None:
+def _write(
+    name: str, handle: BufferedIOBase | None, archive: Archive, path: Path, folder: Path
+) -> None:
     if handle is None:
         raise DownloadError(f"{path}: member {name!r} is a link or a device, not a file; refused")
     inside = safe_path(name, path)
