@@ -1,0 +1,287 @@
+"""Brain, skull, face, eyes, ears and jaw."""
+
+from hermes.phantom.shapes import (
+    Common,
+    Ellipsoid,
+    Grown,
+    HalfSpace,
+    Loops,
+    Paired,
+    Shape,
+    Shared,
+    Shell,
+    Tube,
+    Union,
+    Wavy,
+    Without,
+)
+from hermes.phantom.structure import Body, Structure
+
+BRAIN = ("gray_matter", "white_matter", "csf")
+
+
+def head_outline() -> Shape:
+    """Skin surface of the head."""
+    return Union(
+        [
+            Ellipsoid((0, 6, 738), (79, 98, 76)),
+            Ellipsoid((0, -40, 668), (60, 58, 72), power=2.3),
+            Ellipsoid((0, 10, 672), (68, 60, 60)),
+            Ellipsoid((0, -102, 682), (11, 15, 18)),
+            Paired(Ellipsoid((78, 22, 700), (6, 14, 28), (0, 0, 20))),
+        ],
+        blend=10,
+    )
+
+
+def brain_space() -> Shape:
+    """The inside of the skull: the vault on three fossae, like steps."""
+    vault = Common([Ellipsoid((0, 6, 738), (68, 87, 66)), HalfSpace((0, 0, 726), (0, 0.12, -1))])
+    temporal = Paired(Ellipsoid((42, -6, 718), (23, 38, 20)))
+    cerebellum = Ellipsoid((0, 50, 706), (54, 34, 28))
+    return Shared(Union([vault, temporal, cerebellum], blend=8))
+
+
+def head(body: Body, space: Shape) -> list[Structure]:
+    """All structures of the head in painting order."""
+    return [
+        *_face(),
+        *_skull(space),
+        *brain(body, space),
+        *_base(body),
+        *_eyes(body),
+        *_ears(body),
+        *_jaw(body),
+    ]
+
+
+def _sided(name: str, shape: Shape, tissue: str, body: Body) -> list[Structure]:
+    """The left structure as given and the right one as its mirror image, each varied by itself."""
+    structures = []
+    for side, sign in (("left", 1), ("right", -1)):
+        half = HalfSpace((0, 0, 0), (-sign, 0, 0))
+        own = body.vary(f"{side}_{name}", Paired(shape))
+        structures.append(Structure((f"{side}_{name}",), Common([own, half]), tissue))
+    return structures
+
+
+def _face() -> list[Structure]:
+    flesh = Union(
+        [Ellipsoid((0, -38, 668), (52, 50, 64), power=2.3), Ellipsoid((0, 10, 672), (60, 54, 54))]
+    )
+    cheek = Paired(Ellipsoid((44, -56, 652), (12, 16, 18)))
+    pharynx = Tube(
+        [(0, -30, 684, 8), (0, -12, 660, 9), (0, -10, 630, 8), (0, -2, 604, 9)], 6, flatten=0.8
+    )
+    return [
+        Structure((), flesh, "muscle"),
+        Structure((), Loops(flesh, 36, 0.1, phase=0.7), "fat"),
+        Structure((), cheek, "fat"),
+        Structure((), Ellipsoid((0, -46, 642), (24, 34, 20)), "muscle"),
+        Structure((), pharynx, "airway"),
+        Structure((), Paired(Ellipsoid((17, 2, 582), (9, 11, 22))), "pituitary"),  # thyroid gland
+    ]
+
+
+def _skull(space: Shape) -> list[Structure]:
+    bone = Grown(space, 7)
+    maxilla = Ellipsoid((0, -58, 674), (38, 36, 24), power=2.5)
+    cheekbone = Paired(Tube([(38, -76, 686, 9), (58, -52, 690, 6), (66, -12, 698, 5)], 5))
+    forehead = Ellipsoid((0, -64, 724), (46, 22, 16), power=2.3)
+    centre = Ellipsoid((0, -12, 702), (24, 30, 14))
+    clivus = Tube([(0, 0, 708, 8), (0, 14, 684, 7)], 2)
+    whole = Union([bone, maxilla, forehead, centre, clivus], blend=4)
+    return [
+        Structure((), whole, "cortical_bone"),
+        Structure((), Shell(space, inner=-2.5, outer=4.5), "spongy_bone"),
+        Structure((), Grown(Union([maxilla, centre, forehead]), -3), "spongy_bone"),
+        Structure((), cheekbone, "cortical_bone"),
+        *_sinuses(),
+    ]
+
+
+def _sinuses() -> list[Structure]:
+    cavities = [
+        Paired(Ellipsoid((24, -62, 680), (13, 19, 15), power=2.4)),
+        Paired(Ellipsoid((7, -64, 682), (5, 36, 18), power=2.4)),
+        Paired(Ellipsoid((8, -50, 708), (6, 22, 9))),
+        Paired(Ellipsoid((7, -20, 698), (6, 11, 8))),
+        Paired(Ellipsoid((12, -80, 738), (10, 5, 9))),
+    ]
+    return [Structure((), Union(cavities), "airway")]
+
+
+def brain(body: Body, space: Shape) -> list[Structure]:
+    """Gray matter as a folded shell, white matter, ventricles, deep nuclei, cerebellum, stem."""
+    surface = Wavy(Grown(space, -4), 3.5, 27, phase=0.9)
+    white = Wavy(Grown(space, -13), 5.5, 27, phase=0.9)
+    return [
+        Structure(("csf",), space, "csf"),
+        Structure(("gray_matter",), surface, "gray_matter"),
+        Structure(("white_matter",), white, "white_matter"),
+        *_cerebellum(space),
+        *_clefts(space),
+        *_deep(),
+        *_ventricles(body),
+        *_stem(body),
+        *_temporal_lobes(body),
+    ]
+
+
+def _cerebellum(space: Shape) -> list[Structure]:
+    whole = Common([Ellipsoid((0, 52, 704), (52, 34, 26)), Grown(space, -3)])
+    roof = Shell(Ellipsoid((0, 52, 700), (60, 40, 33)), inner=3)
+    white = Paired(Ellipsoid((24, 50, 704), (17, 15, 9)))
+    return [
+        Structure(("csf",), Common([roof, space, HalfSpace((0, 20, 0), (0, -1, 0))]), "csf"),
+        Structure(("gray_matter",), whole, "gray_matter"),
+        Structure(("white_matter",), Wavy(white, 3, 14), "white_matter"),
+    ]
+
+
+def _clefts(space: Shape) -> list[Structure]:
+    midline = Without(
+        Common([Ellipsoid((0, 6, 750), (2.2, 120, 80), power=6), space]),
+        [Ellipsoid((0, 4, 732), (40, 54, 42)), Ellipsoid((0, 52, 700), (60, 40, 30))],
+    )
+    sylvian = Paired(Ellipsoid((50, 2, 737), (18, 36, 3), (-16, -8, 0)))
+    return [
+        Structure(("csf",), midline, "csf"),
+        Structure(("csf",), Common([sylvian, space]), "csf"),
+    ]
+
+
+def _deep() -> list[Structure]:
+    nuclei = Paired(
+        Union(
+            [
+                Ellipsoid((11, 8, 744), (8, 14, 9)),
+                Ellipsoid((26, -6, 744), (6, 18, 10), (0, 0, 12)),
+                Ellipsoid((12, -28, 750), (6, 9, 8)),
+            ]
+        )
+    )
+    corpus = Tube([(0, -34, 752, 8), (0, -16, 766, 7), (0, 14, 768, 7), (0, 36, 758, 9)], 7)
+    return [
+        Structure(("white_matter",), corpus, "white_matter"),
+        Structure(("gray_matter",), nuclei, "gray_matter"),
+    ]
+
+
+def _ventricles(body: Body) -> list[Structure]:
+    lateral = Union(
+        [
+            Tube([(9, -42, 748, 5), (9, -12, 758, 6), (15, 18, 758, 7), (26, 44, 748, 8)], 7),
+            Tube([(26, 40, 748, 6), (36, 22, 730, 4.5), (36, -2, 722, 4)], 4),
+        ]
+    )
+    lateral = body.vary("ventricles", Paired(lateral))
+    third = Ellipsoid((0, 2, 740), (3, 16, 11))
+    fourth = Ellipsoid((0, 36, 706), (10, 6, 11))
+    return [Structure(("csf",), Union([lateral, third, fourth]), "csf")]
+
+
+def _stem(body: Body) -> list[Structure]:
+    stem = Tube([(0, 10, 742, 13), (0, 14, 722, 15.5), (0, 24, 702, 12.5), (0, 36, 680, 9.5)], 7)
+    stem = body.vary("brain_stem", stem)
+    return [
+        Structure(("csf",), Grown(stem, 4), "csf"),
+        Structure(("brain_stem",), stem, "white_matter"),
+    ]
+
+
+def _temporal_lobes(body: Body) -> list[Structure]:
+    """Regions of the brain below the lateral cleft: named, but of the same tissue as the rest."""
+    lobe = Common(
+        [Ellipsoid((44, -2, 720), (28, 46, 26)), HalfSpace((44, 2, 737), (0.14, -0.27, 1))]
+    )
+    structures = []
+    for side, sign in (("left", 1), ("right", -1)):
+        half = HalfSpace((sign * 16, 0, 0), (-sign, 0, 0))
+        region = Common([Paired(lobe), half])
+        structures.append(Structure((f"{side}_temporal_lobe",), region, None, within=BRAIN))
+    return structures
+
+
+def _base(body: Body) -> list[Structure]:
+    """Chiasm in its cistern, the pituitary in its saddle of bone."""
+    gland = body.vary("pituitary", Ellipsoid((0, -8, 708), (8, 6.5, 6.5)))
+    chiasm = body.vary("optic_chiasm", Ellipsoid((0, -10, 722), (10, 7, 4.5)))
+    return [
+        Structure(("csf",), Ellipsoid((0, -6, 722), (18, 17, 9)), "csf"),
+        Structure(
+            (), Common([Grown(gland, 3), HalfSpace((0, 0, 710), (0, 0, 1))]), "cortical_bone"
+        ),
+        Structure(("pituitary",), gland, "pituitary"),
+        Structure(("optic_chiasm",), chiasm, "nerve"),
+    ]
+
+
+def _eyes(body: Body) -> list[Structure]:
+    orbit = Ellipsoid((28, -58, 712), (19, 32, 18), (0, 0, -14))
+    nerve = Tube([(31, -64, 712, 4), (24, -40, 715, 4), (9, -16, 720, 4)], 6)
+    muscles = Union(
+        [
+            Tube([(45, -68, 712, 3), (36, -40, 713, 3.5), (22, -28, 714, 2.5)], 4),
+            Tube([(18, -70, 712, 3), (15, -44, 713, 3.5), (14, -30, 714, 2.5)], 4),
+        ]
+    )
+    lens = Ellipsoid((33, -86, 712), (6.2, 4, 6.2))
+    return [
+        Structure((), Paired(Grown(orbit, 3)), "cortical_bone"),
+        Structure((), Common([Paired(orbit), HalfSpace((0, -92, 0), (0, -1, 0))]), "fat"),
+        Structure((), Paired(muscles), "muscle"),
+        *_sided("optic_nerve", nerve, "nerve", body),
+        Structure((), Paired(Ellipsoid((32, -76, 712), (15, 15, 15))), "muscle"),
+        *_sided("eye", Ellipsoid((32, -76, 712), (13.5, 13.5, 13.5)), "eye_fluid", body),
+        *_sided("lens", lens, "lens", body),
+    ]
+
+
+def _ears(body: Body) -> list[Structure]:
+    petrous = Tube([(62, 24, 702, 15), (40, 16, 704, 13), (18, 2, 704, 9)], 4)
+    mastoid = Ellipsoid((60, 38, 692), (13, 15, 20))
+    canal = Tube([(60, 20, 702, 4.5), (84, 22, 702, 5)], 1)
+    return [
+        Structure((), Paired(Union([petrous, mastoid], blend=5)), "ear_bone"),
+        Structure((), Paired(Loops(Grown(mastoid, -3), 17, 0.35)), "airway"),
+        Structure((), Paired(canal), "airway"),
+        *_sided("inner_ear", Ellipsoid((36, 14, 704), (8, 7, 7)), "fluid", body),
+        *_sided("middle_ear", Ellipsoid((53, 20, 704), (8, 8, 8)), "airway", body),
+    ]
+
+
+def _jaw(body: Body) -> list[Structure]:
+    bone = Tube(
+        [
+            (55, -4, 690, 7),
+            (54, -2, 668, 7.5),
+            (50, -8, 638, 8.5),
+            (38, -46, 626, 8.5),
+            (18, -74, 622, 9),
+            (0, -84, 622, 9.5),
+        ],
+        13,
+    )
+    teeth = Tube([(28, -36, 644, 5), (22, -66, 644, 5), (0, -82, 644, 5)], 6)
+    upper = Tube([(28, -36, 656, 5), (22, -66, 656, 5), (0, -82, 656, 5)], 6)
+    chewing = Ellipsoid((61, -20, 652), (8, 17, 28))
+    joint = Ellipsoid((55, -4, 697), (10.5, 9, 9))
+    return [
+        Structure((), Paired(chewing), "muscle"),
+        Structure((), Paired(Union([teeth, upper])), "tooth"),
+        *_sided("mandible", bone, "cortical_bone", body),
+        *_sided("parotid", Ellipsoid((58, 14, 662), (13, 20, 27), (0, 0, 15)), "parotid", body),
+        *_sided("tmj", joint, "cartilage", body),
+        *[
+            Structure(
+                (f"{side}_tmj",),
+                Common([Paired(Ellipsoid((55, -4, 694), (7, 5.5, 6))), half]),
+                "cortical_bone",
+            )
+            for side, half in (
+                ("left", HalfSpace((0, 0, 0), (-1, 0, 0))),
+                ("right", HalfSpace((0, 0, 0), (1, 0, 0))),
+            )
+        ],
+    ]

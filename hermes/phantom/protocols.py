@@ -1,0 +1,272 @@
+"""The thirteen protocols as data: labels, field of view, spacing, orientation, machine, disease.
+
+Label values are the published ones, written down here a second time on purpose: a card that
+disagrees with its dataset is then found by the phantom's own round trip.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hermes.phantom.imaging import (
+    Scan,
+    balanced,
+    emission,
+    gradient_echo,
+    mri,
+    spin_echo,
+    tomography,
+)
+from hermes.phantom.patient import Disease
+
+HEALTHY = Disease()
+Machine = Callable[[np.random.Generator, int], Scan]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one dataset images its patients.
+
+    Attributes:
+        labels: structure -> published value.
+        spacing_mm: published median, in-plane and between slices.
+        field_mm: width (left-right) and depth (front-back) of the field of view.
+        reach_mm: lowest and highest slice in body coordinates.
+        orientations: axis codes of the stored array (index x, y, z grow towards them), in turn.
+        machine: draws the acquisition for a patient number.
+        disease: how often patients have what.
+        oblique: share of the images whose axes are tilted.
+        patients: how many the published dataset has.
+    """
+
+    labels: dict[str, int]
+    spacing_mm: tuple[float, float]
+    field_mm: tuple[float, float]
+    reach_mm: tuple[float, float]
+    orientations: tuple[str, ...]
+    machine: Machine
+    patients: int
+    disease: Disease = HEALTHY
+    oblique: float = 0.0
+
+
+def _numbered(names: str) -> dict[str, int]:
+    return {name: value for value, name in enumerate(names.split(), start=1)}
+
+
+_BCV = _numbered(
+    "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta inferior_vena_cava "
+    "portal_and_splenic_vein pancreas right_adrenal_gland left_adrenal_gland"
+)
+_AMOS = _numbered(
+    "spleen right_kidney left_kidney gallbladder esophagus liver stomach aorta inferior_vena_cava "
+    "pancreas right_adrenal_gland left_adrenal_gland duodenum bladder prostate_or_uterus"
+)
+_HEAD = _numbered(
+    "brain_stem left_eye right_eye left_lens right_lens left_optic_nerve right_optic_nerve "
+    "optic_chiasm left_temporal_lobe right_temporal_lobe pituitary left_parotid right_parotid "
+    "left_inner_ear right_inner_ear left_middle_ear right_middle_ear left_tmj right_tmj "
+    "spinal_cord left_mandible right_mandible"
+)
+
+
+def _portal(draw: np.random.Generator, number: int) -> Scan:
+    return tomography(draw, arterial=0.15, portal=1.0)
+
+
+def _late_arterial(draw: np.random.Generator, number: int) -> Scan:
+    return tomography(draw, arterial=0.6, portal=0.45)
+
+
+def _any_phase(draw: np.random.Generator, number: int) -> Scan:
+    arterial, portal = [(0.1, 1.0), (0.6, 0.4), (0.05, 0.75), (0.0, 0.15)][
+        draw.choice(4, p=[0.5, 0.2, 0.2, 0.1])
+    ]
+    return tomography(draw, arterial, portal)
+
+
+def _native_chest(draw: np.random.Generator, number: int) -> Scan:
+    return tomography(draw, arterial=0.05, portal=0.35, noise=13)
+
+
+def _mixed_chest(draw: np.random.Generator, number: int) -> Scan:
+    return tomography(draw, arterial=draw.uniform(0, 0.35), portal=draw.uniform(0.1, 0.7), noise=13)
+
+
+def _head_ct(draw: np.random.Generator, number: int) -> Scan:
+    return tomography(draw, arterial=0.1, portal=0.5, noise=5)
+
+
+def _unknown_mr(draw: np.random.Generator, number: int) -> Scan:
+    """One of six sequences with its own timing: nobody wrote down which."""
+    sequences = (
+        gradient_echo(draw.uniform(120, 200), 2.2, draw.uniform(60, 80)),
+        gradient_echo(draw.uniform(120, 200), 3.6, draw.uniform(60, 80), in_phase=False),
+        spin_echo(draw.uniform(3, 6) * 100, 8, fat=0.1, agent=draw.uniform(2, 5)),
+        spin_echo(draw.uniform(25, 45) * 100, draw.uniform(70, 100)),
+        spin_echo(draw.uniform(30, 50) * 100, draw.uniform(70, 90), fat=0.12),
+        balanced(draw.uniform(50, 70)),
+    )
+    return mri(sequences[int(draw.integers(len(sequences)))], draw, noise=9)
+
+
+def _cine(draw: np.random.Generator, number: int) -> Scan:
+    return mri(balanced(draw.uniform(50, 65)), draw, noise=14, bias=0.3)
+
+
+def _t1_brain(draw: np.random.Generator, number: int) -> Scan:
+    return mri(
+        gradient_echo(draw.uniform(20, 26), 3.0, draw.uniform(22, 28)), draw, noise=6, bias=0.2
+    )
+
+
+def in_phase(draw: np.random.Generator) -> Scan:
+    """T1 in phase."""
+    return mri(gradient_echo(160, 2.3, 75), draw, noise=9)
+
+
+def out_of_phase(draw: np.random.Generator) -> Scan:
+    """T1 out of phase: fat subtracts from water."""
+    return mri(gradient_echo(160, 1.15, 75, in_phase=False), draw, noise=9)
+
+
+def t2_fat_suppressed(draw: np.random.Generator) -> Scan:
+    """T2 with spectral fat suppression."""
+    return mri(spin_echo(draw.uniform(1800, 2400), draw.uniform(65, 80), fat=0.15), draw, noise=9)
+
+
+def _pet(draw: np.random.Generator, number: int) -> Scan:
+    return emission(draw)
+
+
+_TRUNK = (390.0, 310.0)
+PROTOCOLS: dict[str, Protocol] = {
+    "bcv": Protocol(
+        _BCV,
+        (0.76, 3.0),
+        _TRUNK,
+        (90, 370),
+        ("LAS", "LPS"),
+        _portal,
+        30,
+        Disease(no_gallbladder=0.12, no_right_kidney=0.08, liver_tumor=0.1),
+        oblique=0.1,
+    ),
+    "ss_t": Protocol(
+        _numbered("left_lung right_lung heart esophagus trachea spinal_cord"),
+        (1.17, 5.0),
+        (420, 310),
+        (270, 590),
+        ("LPS",),
+        _native_chest,
+        50,
+    ),
+    "ss_h": Protocol(
+        _HEAD,
+        (1.14, 3.0),
+        (260, 260),
+        (592, 802),
+        ("LPS",),
+        _head_ct,
+        50,
+    ),
+    "lits": Protocol(
+        {"liver": 1, "liver_tumor": 2},
+        (0.77, 1.0),
+        _TRUNK,
+        (90, 380),
+        ("RAS", "LPS", "LAS"),
+        _portal,
+        131,
+        Disease(liver_tumor=0.9, no_gallbladder=0.1),
+        oblique=0.05,
+    ),
+    "kits": Protocol(
+        {"kidney": 1, "kidney_tumor": 2},
+        (0.78, 3.0),
+        _TRUNK,
+        (80, 370),
+        ("IPL",),
+        _late_arterial,
+        210,
+        Disease(kidney_tumor=1.0, liver_tumor=0.05),
+    ),
+    "amos_ct": Protocol(
+        _AMOS,
+        (0.69, 5.0),
+        _TRUNK,
+        (-50, 370),
+        ("LPS", "RAS"),
+        _any_phase,
+        300,
+        Disease(liver_tumor=0.2, kidney_tumor=0.1, pancreas_tumor=0.1, no_gallbladder=0.1),
+        oblique=0.1,
+    ),
+    "amos_mr": Protocol(
+        _AMOS,
+        (1.19, 2.0),
+        (380, 300),
+        (140, 370),
+        ("LPS", "RAS", "PIR"),
+        _unknown_mr,
+        60,
+        Disease(liver_tumor=0.2, no_gallbladder=0.1),
+        oblique=0.3,
+    ),
+    "chaos": Protocol(
+        {"liver": 63, "right_kidney": 126, "left_kidney": 189, "spleen": 252},
+        (1.68, 9.0),
+        (430, 340),
+        (120, 380),
+        ("LPS", "LPI"),
+        _unknown_mr,
+        20,
+    ),
+    "mnms": Protocol(
+        {"left_ventricle": 1, "myocardium": 2, "right_ventricle": 3},
+        (1.25, 10.0),
+        (240, 240),
+        (0, 0),
+        ("LPS",),
+        _cine,
+        320,
+    ),
+    "autopet": Protocol(
+        {"lesion": 1},
+        (2.04, 3.0),
+        (400, 330),
+        (-170, 825),
+        ("LPS", "LAS"),
+        _pet,
+        900,
+    ),
+    "dlbs": Protocol(
+        {"gray_matter": 1, "white_matter": 2, "csf": 3},
+        (1.0, 1.0),
+        (192, 192),
+        (640, 832),
+        ("RAS",),
+        _t1_brain,
+        215,
+    ),
+    "segthor": Protocol(
+        _numbered("esophagus heart trachea aorta"),
+        (0.98, 2.5),
+        (420, 310),
+        (285, 590),
+        ("RAS", "LPS"),
+        _mixed_chest,
+        40,
+    ),
+    "msd_pancreas": Protocol(
+        {"pancreas": 1, "pancreas_tumor": 2},
+        (0.80, 2.5),
+        _TRUNK,
+        (130, 370),
+        ("RAS",),
+        _portal,
+        281,
+        Disease(pancreas_tumor=1.0, liver_tumor=0.1, no_gallbladder=0.15),
+    ),
+}
