@@ -64,7 +64,7 @@ def run(
     )
     archives = [file for archive in dataset.archives for file in expand(archive)]
     wanted = [_describe(archive) for archive in archives]
-    record = manifest.with_name(f".{manifest.name}")  # stays when a workflow removes the manifest
+    record = manifest.with_name(f".{manifest.stem}.record")  # outlives a removed manifest
     source = _state(raw, record, wanted)
     if source in ("absent", "outdated"):
         paths = _obtain(dataset, archives, cache, Path(mirror) if mirror else None, workers)
