@@ -25,3 +25,24 @@ rule all:
     default_target: True
     input:
         everything(),
+
+
+rule data:
+    input:
+        expand(f"{DATA}/preprocessed/{{dataset}}/cases.tsv", dataset=PLAN.cards),
+        expand(f"{RESULTS}/splits/{{dataset}}.tsv", dataset=PLAN.cards),
+
+
+rule models:
+    input:
+        expand(f"{RESULTS}/models/{{run}}/model.safetensors", run=PLAN.runs),
+
+
+rule scores:
+    input:
+        [path for table in PLAN.tables for path in scores(table)],
+
+
+rule tables:
+    input:
+        tables(),

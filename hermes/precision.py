@@ -44,3 +44,10 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         found = torch.cpu.get_capabilities()
         return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
     return False
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device: the model of the GPU, or of the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return str(torch.cpu.get_capabilities().get("cpu_name", "CPU"))

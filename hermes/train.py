@@ -22,14 +22,13 @@ from hermes.dataset import Batch, CropDataset, TrainingSet, cases_of, run_seed
 from hermes.losses import modality_loss, segmentation_loss
 from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.optim import Ema, Lamb, learning_rate
-from hermes.precision import choose_device, choose_dtype
+from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
 from hermes.schema import Training
 
 logger = logging.getLogger(__name__)
 
 METRICS = ("epoch", "step", "learning_rate", "loss", "bce", "tversky", "modality", "val_loss")
-GRADIENT_NORM = 1.0  # published global clip
 
 
 @dataclass
@@ -119,8 +118,16 @@ def run(
         logger.info("%s: %s", name, _line(row, settings.epochs))
     progress.ema.copy_to(progress.model)
     _write_metrics(Path(metrics), progress.history)
-    extra = {"run": name, "seed": seed, "training": settings.model_dump(mode="json")}
-    save_model(Path(model).parent, progress.model, spec, extra | {"preparation": preparation})
+    extra = {
+        "run": name,
+        "seed": seed,
+        "device": device_name(where),
+        "precision": str(choose_dtype(settings.precision, where)).removeprefix("torch."),
+        "parameters": parameters,
+        "training": settings.model_dump(mode="json"),
+        "preparation": preparation,
+    }
+    save_model(Path(model).parent, progress.model, spec, extra)
     Path(checkpoint).unlink(missing_ok=True)
 
 
@@ -239,7 +246,6 @@ def _step(progress: Progress, batch: Batch, settings: Training, step: int, seed:
     terms = losses(progress.model, batch, settings)
     progress.optimizer.zero_grad(set_to_none=True)
     terms[0].backward()
-    nn.utils.clip_grad_norm_(progress.model.parameters(), GRADIENT_NORM)
     progress.optimizer.step()
     progress.ema.update(progress.model, step)
     return terms.detach().double().cpu()

@@ -40,7 +40,7 @@ def files(tmp_path):
         for organ, value in (("liver", 0.9), ("tumor", 0.25))
         for grid in ("model", "native")
     ]
-    (tmp_path / "model.json").write_text(json.dumps({"run": "net-a", "seed": 1}))
+    (tmp_path / "model.json").write_text(json.dumps({"extra": {"seed": 1}}))
     return {
         "scores": {
             "net-a": {"a": score_file(tmp_path / "a.tsv", a)},

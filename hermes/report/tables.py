@@ -60,7 +60,7 @@ def run(
     with writing(markdown) as aside:
         aside.write_text(_markdown(table, rows, paper, study), encoding="utf-8")
     files = [path for by_dataset in scores.values() for path in by_dataset.values()]
-    runs = {json.loads(Path(m).read_text())["run"]: _model_facts(Path(m)) for m in models}
+    runs = {Path(path).parent.name: _model_facts(Path(path)) for path in models}
     write_sidecar(sidecar, study, [*files, *models], csv, {"table": table, "models": runs})
     logger.info("%s (%s)\n%s", table["title"], study["label"], _grid(table, rows["model"]))
 
@@ -159,7 +159,7 @@ def _markdown(table: dict, rows: dict, paper: list[list[str]], study: dict) -> s
 
 
 def _model_facts(path: Path) -> dict:
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        key: facts[key] for key in ("seed", "device", "precision", "parameters") if key in facts
-    }
+    """What a model's description says of its training."""
+    extra = json.loads(path.read_text(encoding="utf-8"))["extra"]
+    wanted = ("seed", "device", "precision", "parameters", "training")
+    return {key: extra[key] for key in wanted if key in extra}

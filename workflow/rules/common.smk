@@ -61,13 +61,15 @@ GPU = min(1, gpus())
 workflow.global_resources.setdefault("gpu", gpus())
 
 
+def tables():
+    """The tables of a study; the paper's also under the name that the configured study has."""
+    own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
+    return [*own, "results/table2.csv", "results/table5.csv"] if "table2" in PLAN.tables else own
+
+
 def everything():
     """What a study builds when no target is named."""
-    tables = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
-    pictures = [f"{RESULTS}/figures/overlay_{name}.png" for name in trained()]
-    if "table2" in PLAN.tables:
-        return ["results/table2.csv", "results/table5.csv", *tables, *pictures]
-    return [*tables, *pictures]
+    return [*tables(), *(f"{RESULTS}/figures/overlay_{name}.png" for name in trained())]
 
 
 def trained():
