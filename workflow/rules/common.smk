@@ -64,7 +64,11 @@ workflow.global_resources.setdefault("gpu", gpus())
 def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
     own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
-    return [*own, "results/table2.csv", "results/table5.csv"] if "table2" in PLAN.tables else own
+    return (
+        [*own, "results/table2.csv", "results/table5.csv"]
+        if "table2" in PLAN.tables
+        else own
+    )
 
 
 def everything():
