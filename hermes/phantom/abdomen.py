@@ -52,9 +52,8 @@ def _back_muscles() -> list[Structure]:
 
 
 def _bowel(inner: Shape) -> list[Structure]:
-    loops = Common([Ellipsoid((6, -36, 130), (92, 44, 82)), inner])
-    wall = Loops(loops, 58, 0.62, phase=0.4)
-    content = Loops(Grown(loops, -2), 58, 0.34, phase=0.4)
+    space = Common([Ellipsoid((6, -34, 130), (94, 46, 84), power=2.4), inner], blend=10)
+    wall = Shared(Loops(space, 66, 0.55, phase=0.4))
     colon = Union(
         [
             Tube([(-96, 8, 70, 24), (-104, 10, 130, 22), (-100, -2, 186, 22)], 5),
@@ -66,11 +65,12 @@ def _bowel(inner: Shape) -> list[Structure]:
             Tube([(30, 20, 66, 14), (4, 58, 50, 15), (0, 58, 10, 17), (0, 48, -40, 12)], 7),
         ]
     )
+    colon = Shared(Wavy(colon, 2.5, 34))
     return [
         Structure((), wall, "bowel_wall"),
-        Structure((), content, "bowel_content"),
+        Structure((), Grown(wall, -4), "bowel_content"),
         Structure((), colon, "bowel_wall"),
-        Structure((), Wavy(Grown(colon, -5), 2.5, 30), "bowel_content"),
+        Structure((), Grown(colon, -4.5), "bowel_content"),
         Structure((), Common([Grown(colon, -5), HalfSpace((0, -44, 0), (0, 1, 0))]), "airway"),
     ]
 
@@ -102,9 +102,10 @@ def liver_shape(body: Body, inner: Shape) -> Shape:
         ],
         blend=26,
     )
-    below = HalfSpace((-130, 0, 168), (0.48, -0.12, -0.85))
-    hilum = Ellipsoid((-30, 6, 250), (44, 34, 34), (0, 30, 0))
-    return Common([Without(body.vary("liver", lobes), [hilum]), below, inner])
+    below = HalfSpace((-130, 0, 166), (0.48, -0.16, -0.85))
+    hilum = Ellipsoid((-24, -2, 250), (38, 20, 26), (0, 30, 0))
+    whole = Common([body.vary("liver", lobes), below], blend=24)
+    return Common([Without(whole, [hilum]), inner])
 
 
 def _liver(body: Body, inner: Shape) -> list[Structure]:

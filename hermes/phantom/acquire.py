@@ -23,17 +23,21 @@ _DIRECTIONS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One patient of one dataset. `number` counts from 0 among `patients`."""
+    """One patient of one dataset. `number` counts from 0 among `patients`.
+
+    `own` replaces the dataset's protocol.
+    """
 
     dataset: str
     number: int
     patients: int
     seed: int
     voxel_scale: float
+    own: Protocol | None = None
 
     @property
     def protocol(self) -> Protocol:
-        return PROTOCOLS[self.dataset]
+        return self.own or PROTOCOLS[self.dataset]
 
     def draws(self, purpose: str) -> np.random.Generator:
         """Random numbers for one purpose of this patient."""
@@ -84,14 +88,15 @@ def make_grid(
     return Grid(affine, tuple(int(n) for n in size))
 
 
-def trunk_grid(job: Job, purpose: str = "grid", lower_mm: float = 0.0) -> Grid:
-    """The protocol's field of view around this patient, moved and tilted a little.
+def scan_grid(job: Job, patient: Patient, purpose: str = "grid", lower_mm: float = 0.0) -> Grid:
+    """The protocol's field of view laid on this patient, moved and tilted a little.
 
     `lower_mm` extends it downwards.
     """
-    protocol, draw = job.protocol, job.draws(purpose)
-    low, high = np.array(protocol.reach_mm) + draw.uniform(-8, 8, 2)
-    centre = np.array([*draw.normal(0, 4, 2), 0.5 * (low + high - lower_mm)])
+    protocol, draw, warp = job.protocol, job.draws(purpose), patient.warp
+    reach = np.array(protocol.reach_mm) * warp.scale[2] + warp.shift[2]
+    low, high = reach + draw.uniform(-8, 8, 2)
+    centre = np.array([*draw.normal(warp.shift[:2], 3), 0.5 * (low + high - lower_mm)])
     codes = protocol.orientations[job.number % len(protocol.orientations)]
     tilted = draw.random() < protocol.oblique
     angles = draw.uniform(-9, 9, 3)

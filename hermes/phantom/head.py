@@ -84,7 +84,7 @@ def _face() -> list[Structure]:
 
 
 def _skull(space: Shape) -> list[Structure]:
-    bone = Grown(space, 7)
+    bone = Grown(space, 6)
     maxilla = Ellipsoid((0, -58, 674), (38, 36, 24), power=2.5)
     cheekbone = Paired(Tube([(38, -76, 686, 9), (58, -52, 690, 6), (66, -12, 698, 5)], 5))
     forehead = Ellipsoid((0, -64, 724), (46, 22, 16), power=2.3)
@@ -93,7 +93,7 @@ def _skull(space: Shape) -> list[Structure]:
     whole = Union([bone, maxilla, forehead, centre, clivus], blend=4)
     return [
         Structure((), whole, "cortical_bone"),
-        Structure((), Shell(space, inner=-2.5, outer=4.5), "spongy_bone"),
+        Structure((), Shell(space, inner=-2, outer=4), "spongy_bone"),
         Structure((), Grown(Union([maxilla, centre, forehead]), -3), "spongy_bone"),
         Structure((), cheekbone, "cortical_bone"),
         *_sinuses(),
@@ -113,8 +113,8 @@ def _sinuses() -> list[Structure]:
 
 def brain(body: Body, space: Shape) -> list[Structure]:
     """Gray matter as a folded shell, white matter, ventricles, deep nuclei, cerebellum, stem."""
-    surface = Wavy(Grown(space, -4), 3.5, 27, phase=0.9)
-    white = Wavy(Grown(space, -13), 5.5, 27, phase=0.9)
+    surface = Wavy(Grown(space, -4), 3, 30, phase=0.9)
+    white = Wavy(Grown(space, -13), 6, 30, phase=0.9)
     return [
         Structure(("csf",), space, "csf"),
         Structure(("gray_matter",), surface, "gray_matter"),
@@ -141,7 +141,7 @@ def _cerebellum(space: Shape) -> list[Structure]:
 
 def _clefts(space: Shape) -> list[Structure]:
     midline = Without(
-        Common([Ellipsoid((0, 6, 750), (2.2, 120, 80), power=6), space]),
+        Common([Ellipsoid((0, 6, 750), (1.8, 120, 80), power=6), space]),
         [Ellipsoid((0, 4, 732), (40, 54, 42)), Ellipsoid((0, 52, 700), (60, 40, 30))],
     )
     sylvian = Paired(Ellipsoid((50, 2, 737), (18, 36, 3), (-16, -8, 0)))
@@ -185,7 +185,7 @@ def _stem(body: Body) -> list[Structure]:
     stem = Tube([(0, 10, 742, 13), (0, 14, 722, 15.5), (0, 24, 702, 12.5), (0, 36, 680, 9.5)], 7)
     stem = body.vary("brain_stem", stem)
     return [
-        Structure(("csf",), Grown(stem, 4), "csf"),
+        Structure(("csf",), Common([Grown(stem, 4), HalfSpace((0, 14, 722), (0, -0.4, 1))]), "csf"),
         Structure(("brain_stem",), stem, "white_matter"),
     ]
 

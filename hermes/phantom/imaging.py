@@ -60,14 +60,15 @@ def spin_echo(
 def gradient_echo(tr: float, te: float, angle: float, in_phase: bool = True) -> Contrast:
     """Signal of a spoiled gradient echo; out of phase, the fat's share is subtracted.
 
-    M sin a (1 - E1) / (1 - E1 cos a) exp(-TE/T2*), with T2* = T2 / 2 (ASSUME).
+    M sin a (1 - E1) / (1 - E1 cos a) exp(-TE/T2*), with T2* = T2 / 2 (ASSUME). Out of phase the
+    value keeps its sign, so that water and fat cancel where they share a voxel.
     """
     a = np.radians(angle)
 
     def signal(t: Tissue) -> float:
         e1 = np.exp(-tr / t.t1)
         steady = np.sin(a) * (1 - e1) / (1 - e1 * np.cos(a))
-        phase = 1.0 if in_phase else abs(1 - 2 * t.fat)
+        phase = 1.0 if in_phase else 1 - 2 * t.fat
         return 1000 * t.protons * float(steady * np.exp(-2 * te / t.t2)) * phase
 
     return signal

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hermes.phantom.acquire import Job, acquire, stored_affine, trunk_grid
+from hermes.phantom.acquire import Job, acquire, scan_grid, stored_affine
 from hermes.phantom.files import as_int16, write_bytes, write_nifti
 
 Names = tuple[str, str]
@@ -86,9 +86,11 @@ def write_pair(job: Job, folder: Path) -> None:
     """Write the image and the label of one patient, and what junk lies beside them."""
     image_name, label_name = PAIRS[job.dataset](job)
     training_mr = job.dataset == "amos_mr" and not official_test(job)
-    grid = trunk_grid(job, lower_mm=190.0 if training_mr and job.number % 4 == 1 else 0.0)
+    patient = job.patient()
+    longer = training_mr and job.number % 4 == 1
+    grid = scan_grid(job, patient, lower_mm=190.0 if longer else 0.0)
     machine = job.protocol.machine(job.draws("machine"), job.number)
-    image, label = acquire(job, job.patient(), grid, machine, labels=_labels(job))
+    image, label = acquire(job, patient, grid, machine, labels=_labels(job))
     affine = stored_affine(job, grid)
     write_nifti(folder / image_name, as_int16(image), affine)
     write_nifti(folder / label_name, label, _label_affine(job, affine))

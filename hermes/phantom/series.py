@@ -12,8 +12,8 @@ from hermes.phantom.acquire import (
     acquire,
     label_map,
     make_grid,
+    scan_grid,
     stored_affine,
-    trunk_grid,
     written_spacing,
 )
 from hermes.phantom.files import (
@@ -40,7 +40,7 @@ def write_chaos(job: Job, folder: Path) -> None:
     """T1 in and out of phase on one grid with one mask, T2 on another; DICOM and PNG."""
     patient, number = job.patient(), CHAOS_IDS[job.number]
     base = folder / f"Train_Sets/MR/{number}"
-    dual = trunk_grid(job, "grid T1")
+    dual = scan_grid(job, patient, "grid T1")
     inside, label = acquire(job, patient, dual, in_phase(job.draws("in phase")), "noise in")
     outside, _ = acquire(job, patient, dual, out_of_phase(job.draws("out of phase")), "noise out")
     phases = {"InPhase": (inside, 2), "OutPhase": (outside, 1)}
@@ -49,7 +49,7 @@ def write_chaos(job: Job, folder: Path) -> None:
         _write_series(job, base / "T1DUAL/DICOM_anon" / phase, names, image, dual, "T1DUAL", phase)
     names = [f"IMG-0004-{2 * k + 2:05d}" for k in range(len(label))]
     _write_masks(base / "T1DUAL/Ground", names, label)
-    t2 = trunk_grid(job, "grid T2")
+    t2 = scan_grid(job, patient, "grid T2")
     image, label = acquire(job, patient, t2, t2_fat_suppressed(job.draws("T2")), "noise T2")
     names = [f"IMG-0002-{k + 1:05d}" for k in range(len(image))]
     _write_series(job, base / "T2SPIR/DICOM_anon", names, image, t2, "T2SPIR", "")
@@ -105,7 +105,8 @@ def mnms_frames(job: Job) -> tuple[int, int]:
 
 def write_mnms(job: Job, folder: Path) -> None:
     """A beating heart in short-axis slices; only the two frames of the table are annotated."""
-    patient, grid = job.patient(), _short_axis(job)
+    patient = job.patient()
+    grid = short_axis(job, patient)
     machine = job.protocol.machine(job.draws("machine"), job.number)
     diastole, systole = mnms_frames(job)
     images, labels = [], []
@@ -122,13 +123,14 @@ def write_mnms(job: Job, folder: Path) -> None:
     write_nifti(folder / part / code / f"{code}_sa_gt.nii.gz", np.stack(labels), affine)
 
 
-def _short_axis(job: Job) -> Grid:
+def short_axis(job: Job, patient: Patient) -> Grid:
     """Slices across the long axis of the left ventricle; some headers are a little skewed."""
     draw = job.draws("grid")
     axes = heart_axes() @ rotation(draw.uniform(-6, 6, 3))
     in_plane, between = written_spacing(job.protocol, job.voxel_scale)
     field = (*job.protocol.field_mm, float(draw.integers(10, 13)) * between)
-    centre = HEART + heart_axes() @ np.array([12.0, 0.0, 2.0]) + draw.normal(0, 4, 3)
+    middle = HEART + heart_axes() @ np.array([12.0, 0.0, 2.0])
+    centre = patient.warp.scale * middle + patient.warp.shift + draw.normal(0, 4, 3)
     to_ras = np.diag([-1.0, -1.0, 1.0])
     # columns of the tilt: image x, y, z in RAS for the codes "RAS", whose axes are the unit vectors
     tilt = to_ras @ np.stack([-axes[:, 0], axes[:, 1], axes[:, 2]], axis=1)
@@ -188,7 +190,7 @@ def write_autopet(job: Job, folder: Path) -> None:
 
 
 def _write_study(job: Job, folder: Path, patient: Patient, k: int) -> None:
-    grid = trunk_grid(job, f"grid {k}")
+    grid = scan_grid(job, patient, f"grid {k}")
     pet = job.protocol.machine(job.draws(f"machine {k}"), job.number)
     tomograph = Scan(ct(0.1, 0.8), noise=12)
     channels, top = paint(
@@ -222,8 +224,8 @@ def write_dlbs(job: Job, folder: Path) -> None:
         _write_brain(other, base, "ixi_002")
 
 
-def _write_brain(job: Job, base: Path, name: str) -> None:
-    patient = job.patient()
+def paint_brain(job: Job, patient: Patient, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Skull-stripped T1 image (z, y, x) and probabilities of GM, WM and CSF (3, z, y, x)."""
     structures = brain(patient.body, brain_space())
     machine = job.protocol.machine(job.draws("machine"), job.number)
     matters = ("gray_matter", "white_matter", "csf")
@@ -231,15 +233,23 @@ def _write_brain(job: Job, base: Path, name: str) -> None:
     def values(tissue: str) -> list[float]:
         return [machine.value(tissue), *(float(tissue == matter) for matter in matters)]
 
-    grid = trunk_grid(job)
     channels, _ = paint(structures, grid, patient.warp, values, (0.0,) * 4)
     image = scan(channels[0], machine, job.draws("noise"))
     image[channels[1:].sum(axis=0) < 0.5] = 0
+    return image, channels[1:]
+
+
+def _write_brain(job: Job, base: Path, name: str) -> None:
+    patient = job.patient()
+    grid = scan_grid(job, patient)
+    image, maps = paint_brain(job, patient, grid)
     affine = grid.affine.copy()
-    affine[:3, 3] -= (0, -24, 722)  # ASSUME: the brain's middle lies at the template's origin
+    middle = patient.warp.scale * (0, 24, 722) + patient.warp.shift
+    # ASSUME: this point of the brain lies at the template's origin, with no further alignment
+    affine[:3, 3] -= middle * (-1, -1, 1)
     write_nifti(base / f"image/{name}_img.nii", image.astype(np.float32), affine)
-    for matter, channel in zip(("graymatter", "whitematter", "csf"), channels[1:], strict=True):
-        write_nifti(base / f"mask/{name}_probmask_{matter}.nii", channel, affine)
+    for matter, probability in zip(("graymatter", "whitematter", "csf"), maps, strict=True):
+        write_nifti(base / f"mask/{name}_probmask_{matter}.nii", probability, affine)
 
 
 def write_table(job: Job, folder: Path) -> None:

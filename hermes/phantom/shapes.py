@@ -7,7 +7,7 @@ inside its own bounding box, which is why every shape knows its bounds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Protocol
 
@@ -29,9 +29,24 @@ class Points:
     region: tuple[slice, slice, slice] | None = None
     cache: dict[int, tuple] = field(default_factory=dict)
 
+    @cached_property
+    def span(self) -> Bounds:
+        """Lowest and highest coordinates that occur."""
+        axes = (self.x, self.y, self.z)
+        return np.array([a.min() for a in axes]), np.array([a.max() for a in axes])
+
     def crop(self, region: tuple[slice, slice, slice]) -> "Points":
         """The positions of a sub-box of the root's grid, as views."""
         return Points(self.x[region], self.y[region], self.z[region], self.root or self, region)
+
+
+FAR_MM = 60.0
+"""Parts of a union that are further than this from all points are left out."""
+
+
+def _apart(one: Bounds, other: Bounds) -> float:
+    """Largest gap along an axis between two boxes, mm; negative when they overlap."""
+    return float(max((one[0] - other[1]).max(), (other[0] - one[1]).max()))
 
 
 class Shape(Protocol):
@@ -188,7 +203,10 @@ class Union:
         )
 
     def __call__(self, points: Points) -> np.ndarray:
-        return reduce(self._join, (part(points) for part in self.parts))
+        near = [part for part in self.parts if _apart(part.bounds, points.span) < FAR_MM]
+        if not near:
+            return np.full(points.x.shape, np.float32(FAR_MM))
+        return reduce(self._join, (part(points) for part in near))
 
     def _join(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         if not self.blend:
@@ -199,9 +217,10 @@ class Union:
 
 @dataclass(eq=False)
 class Common:
-    """What all parts share."""
+    """What all parts share; `blend` mm rounds the edges (polynomial smooth maximum)."""
 
     parts: Sequence[Shape]
+    blend: float = 0.0
 
     def __post_init__(self):
         self.bounds = (
@@ -210,7 +229,13 @@ class Common:
         )
 
     def __call__(self, points: Points) -> np.ndarray:
-        return reduce(np.maximum, (part(points) for part in self.parts))
+        return reduce(self._meet, (part(points) for part in self.parts))
+
+    def _meet(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if not self.blend:
+            return np.maximum(a, b)
+        near = np.maximum(np.float32(self.blend) - np.abs(a - b), 0)
+        return np.maximum(a, b) + near * near * np.float32(0.25 / self.blend)
 
 
 @dataclass(eq=False)
@@ -277,14 +302,21 @@ class Wavy:
 
 
 def folds(points: Points, period: float, phase: float = 0.0) -> np.ndarray:
-    """A gyroid between about -1 and 1: winding sheets that repeat after `period` mm."""
+    """A gyroid between about -1 and 1, bent so that it does not look regular.
+
+    Winding sheets that come again after about `period` mm.
+    """
     wave = np.float32(2 * np.pi / period)
-    x, y, z = (
-        a * wave + np.float32(phase * k) for a, k in ((points.x, 1), (points.y, 2), (points.z, 3))
+    a, b, c = (
+        axis * wave + np.float32(phase * k)
+        for k, axis in enumerate((points.x, points.y, points.z), start=1)
     )
-    return (np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)) * np.float32(
-        0.67
-    )
+    bend, slow = np.float32(1.3), np.float32(0.37)
+    x = a + bend * np.sin(slow * (b + c))
+    y = b + bend * np.sin(slow * (c - a) + 1)
+    z = c + bend * np.sin(slow * (a - b) + 2)
+    sheets = np.sin(x) * np.cos(y) + np.sin(y) * np.cos(z) + np.sin(z) * np.cos(x)
+    return sheets * np.float32(0.67)
 
 
 @dataclass(eq=False)

@@ -100,6 +100,7 @@ def make_trunk(body: Body, head: Shape) -> Trunk:
 def _thorax() -> Stack:
     return Stack(
         [
+            (215, 0, 0, 128, 80),
             (262, 0, 0, 131, 83),
             (330, 0, 0, 137, 86),
             (400, 0, 0, 134, 84),
