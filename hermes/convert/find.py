@@ -1,0 +1,85 @@
+"""From a card's path patterns and a raw folder's manifest to the list of cases."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hermes.convert.patterns import compile_pattern, natural
+from hermes.convert.raw import ConvertError, RawFolder
+from hermes.schema import Card, ImageSource, Modality
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image to convert, and where what belongs to it lies. Paths are below the raw folder."""
+
+    name: str
+    patient: str
+    modality: Modality
+    path: str  # file, or folder of a DICOM series
+    holes: Mapping[str, str]  # placeholder -> text
+    image: ImageSource
+    frame: str = ""  # key of `image.frames.columns`
+
+
+def find_cases(card: Card, raw: RawFolder) -> list[Case]:
+    """Find every case of a card, in natural order of the names.
+
+    Raises:
+        ConvertError: nothing matches any pattern, or two images claim one name.
+    """
+    cases = [case for source in card.images for case in _of_source(card, source, raw)]
+    if not cases:
+        expected = "\n  ".join(source.pattern for source in card.images)
+        raise ConvertError(
+            f"{raw.root}: no case of {card.name!r} among {len(raw.files)} files; expected paths "
+            f"below this folder:\n  {expected}"
+        )
+    _reject_twins(card, raw, cases)
+    return sorted(cases, key=lambda case: natural(case.name))
+
+
+def _of_source(card: Card, source: ImageSource, raw: RawFolder) -> Iterable[Case]:
+    regex = compile_pattern(source.pattern)
+    for path in raw.folders if source.format == "dicom" else raw.files:
+        match = regex.fullmatch(path)
+        if not match:
+            continue
+        holes = match.groupdict()
+        name = _fill(card, source.case, holes)
+        if not _wanted(name, source.numbers):
+            continue
+        patient, modality = _fill(card, source.patient, holes), source.modality or card.modality
+        for frame in source.frames.columns if source.frames else ("",):
+            full = f"{name}_{frame}" if frame else name
+            yield Case(full, patient, modality, path, holes, source, frame)
+
+
+def _fill(card: Card, template: str, holes: Mapping[str, str]) -> str:
+    try:
+        return template.format_map(holes)
+    except KeyError as error:
+        raise ConvertError(
+            f"card {card.name!r}: {template!r} uses {{{error.args[0]}}}, which its pattern does "
+            f"not have; it has {sorted(holes)}"
+        ) from None
+
+
+def _wanted(name: str, numbers: tuple[int, int] | None) -> bool:
+    if numbers is None:
+        return True
+    digits = re.findall(r"\d+", name)
+    return bool(digits) and numbers[0] <= int(digits[-1]) <= numbers[1]
+
+
+def _reject_twins(card: Card, raw: RawFolder, cases: list[Case]) -> None:
+    """Every file written needs a name of its own: `a` and `a_label` would share one."""
+    owners: dict[str, Case] = {}
+    for case in cases:
+        for stem in (case.name, f"{case.name}_label"):
+            other = owners.setdefault(stem, case)
+            if other is not case:
+                raise ConvertError(
+                    f"{raw.root}: {other.path} and {case.path} both give the case {stem!r} of "
+                    f"{card.name!r}; keep one of them, or tell them apart in the card's `case`"
+                )
