@@ -11,15 +11,12 @@ from pathlib import Path
 
 from hermes.atomic import writing
 from hermes.phantom.acquire import Job
+from hermes.phantom.autopet import write_autopet
+from hermes.phantom.chaos import write_chaos
+from hermes.phantom.dlbs import write_dlbs
 from hermes.phantom.layouts import PAIRS, write_pair
+from hermes.phantom.mnms import write_mnms, write_table
 from hermes.phantom.protocols import PROTOCOLS
-from hermes.phantom.series import (
-    write_autopet,
-    write_chaos,
-    write_dlbs,
-    write_mnms,
-    write_table,
-)
 
 _WRITERS: dict[str, Callable[[Job, Path], None]] = {
     **dict.fromkeys(PAIRS, write_pair),

@@ -1,20 +1,9 @@
-"""Organs of the abdomen and the pelvis, painted so that each nestles against the ones before."""
+"""Organs of the abdomen, painted so that each nestles against the ones before."""
 
-from hermes.phantom.shapes import (
-    Common,
-    Ellipsoid,
-    Grown,
-    HalfSpace,
-    Loops,
-    Paired,
-    Shape,
-    Shared,
-    Stack,
-    Tube,
-    Union,
-    Wavy,
-    Without,
-)
+from hermes.phantom.combine import Common, Grown, Shared, Union, Without
+from hermes.phantom.patterns import Wavy
+from hermes.phantom.pelvis import back_muscles, bowel, pelvic_organs
+from hermes.phantom.shapes import Ellipsoid, HalfSpace, Shape, Tube
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.trunk import Trunk
 
@@ -23,9 +12,9 @@ def abdomen(body: Body, trunk: Trunk) -> list[Structure]:
     """All abdominal and pelvic structures in painting order."""
     inner = Grown(trunk.abdomen, -1.5)
     return [
-        *_back_muscles(),
-        *_bowel(inner),
-        *_pelvic(body, inner),
+        *back_muscles(),
+        *bowel(inner),
+        *pelvic_organs(body, inner),
         *_liver(body, inner),
         *_spleen(body, inner),
         *_kidneys(body),
@@ -34,61 +23,6 @@ def abdomen(body: Body, trunk: Trunk) -> list[Structure]:
         *_veins_and_pancreas(body),
         *_adrenals(body),
         *_gallbladder(body),
-    ]
-
-
-def _back_muscles() -> list[Structure]:
-    psoas = Stack(
-        [
-            (30, 66, -8, 18, 17),
-            (80, 54, 22, 20, 20),
-            (150, 44, 38, 18, 20),
-            (215, 34, 44, 12, 14),
-            (245, 28, 46, 7, 8),
-        ]
-    )
-    crura = Tube([(12, 30, 215, 4), (15, 26, 270, 6), (17, 22, 318, 5)], 4)
-    return [Structure((), Paired(psoas), "muscle"), Structure((), Paired(crura), "muscle")]
-
-
-def _bowel(inner: Shape) -> list[Structure]:
-    space = Common([Ellipsoid((6, -34, 130), (94, 46, 84), power=2.4), inner], blend=10)
-    wall = Shared(Loops(space, 66, 0.55, phase=0.4))
-    colon = Union(
-        [
-            Tube([(-96, 8, 70, 24), (-104, 10, 130, 22), (-100, -2, 186, 22)], 5),
-            Tube(
-                [(-92, -36, 196, 19), (-40, -66, 180, 18), (30, -68, 184, 17), (86, -30, 224, 17)],
-                8,
-            ),
-            Tube([(106, 8, 232, 15), (108, 22, 160, 14), (96, 14, 80, 14), (40, 10, 62, 14)], 8),
-            Tube([(30, 20, 66, 14), (4, 58, 50, 15), (0, 58, 10, 17), (0, 48, -40, 12)], 7),
-        ]
-    )
-    colon = Shared(Wavy(colon, 2.5, 34))
-    return [
-        Structure((), wall, "bowel_wall"),
-        Structure((), Grown(wall, -4), "bowel_content"),
-        Structure((), colon, "bowel_wall"),
-        Structure((), Grown(colon, -4.5), "bowel_content"),
-        Structure((), Common([Grown(colon, -5), HalfSpace((0, -44, 0), (0, 1, 0))]), "airway"),
-    ]
-
-
-def _pelvic(body: Body, inner: Shape) -> list[Structure]:
-    bladder = body.vary("bladder", Ellipsoid((0, -22, 28), (44, 36, 34), (12, 0, 0), 2.2))
-    if body.sex == "m":
-        behind = body.vary("prostate_or_uterus", Ellipsoid((0, -4, -16), (26, 22, 20)))
-        tissue = "prostate"
-    else:
-        uterus = Union(
-            [Ellipsoid((2, 14, 58), (30, 24, 26)), Ellipsoid((0, 24, 22), (17, 15, 26))], blend=10
-        )
-        behind, tissue = body.vary("prostate_or_uterus", uterus), "uterus"
-    return [
-        Structure(("prostate_or_uterus",), behind, tissue),
-        Structure((), Grown(bladder, 3), "muscle"),
-        Structure(("bladder",), bladder, "urine"),
     ]
 
 

@@ -48,14 +48,6 @@ class Job:
         return make_patient(self.seed, self.dataset, self.number, self.protocol.disease, lesions)
 
 
-@dataclass(frozen=True)
-class Volume:
-    """An image or label map as it is to be stored: array (z, y, x), NIfTI affine."""
-
-    array: np.ndarray
-    affine: np.ndarray
-
-
 def written_spacing(protocol: Protocol, voxel_scale: float) -> tuple[float, float]:
     """In-plane spacing and slice spacing in mm after coarsening."""
     plane = protocol.spacing_mm[0] * voxel_scale

@@ -1,7 +1,8 @@
 """The whole body in painting order."""
 
 from hermes.phantom.abdomen import abdomen
-from hermes.phantom.head import brain_space, head, head_outline
+from hermes.phantom.brain import brain_space
+from hermes.phantom.head import head, head_outline
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.thorax import airways, great_vessels, heart, lungs
 from hermes.phantom.trunk import cavities, make_trunk, skeleton, soft_tissue

@@ -11,24 +11,24 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from hermes import volume
+
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 """SOP class of MR images (DICOM PS3.6)."""
 
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write an array (z, y, x) or (frame, z, y, x) with its NIfTI affine; `.gz` compresses.
+    """Write an array (z, y, x) with its NIfTI affine; `.gz` compresses."""
+    volume.write_nifti(path, volume.Volume(array, affine))
 
-    The gzip header holds no time and no name.
-    """
-    stored = np.ascontiguousarray(array.T)
-    image = nibabel.Nifti1Image(stored, affine)
+
+def write_frames(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write a 4D array (frame, z, y, x) with its NIfTI affine as `.nii.gz`, without a clock."""
+    image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     image.header.set_xyzt_units("mm", "sec")
-    content = image.to_bytes()
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=1, mtime=0)
-    write_bytes(path, content)
+    write_bytes(path, gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

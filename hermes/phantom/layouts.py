@@ -89,7 +89,7 @@ def write_pair(job: Job, folder: Path) -> None:
     patient = job.patient()
     longer = training_mr and job.number % 4 == 1
     grid = scan_grid(job, patient, lower_mm=190.0 if longer else 0.0)
-    machine = job.protocol.machine(job.draws("machine"), job.number)
+    machine = job.protocol.machine(job.draws("machine"))
     image, label = acquire(job, patient, grid, machine, labels=_labels(job))
     affine = stored_affine(job, grid)
     write_nifti(folder / image_name, as_int16(image), affine)

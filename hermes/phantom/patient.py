@@ -8,8 +8,10 @@ import numpy as np
 
 from hermes.phantom.abdomen import kidney_shape, pancreas_shape
 from hermes.phantom.anatomy import anatomy, shape_of
+from hermes.phantom.combine import Common, Grown, Moved, Union
+from hermes.phantom.patterns import Wavy
 from hermes.phantom.render import Warp
-from hermes.phantom.shapes import Common, Ellipsoid, Grown, Moved, Points, Shape, Union, Wavy
+from hermes.phantom.shapes import Ellipsoid, Points, Shape
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.trunk import spine_y
 

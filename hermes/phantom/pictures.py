@@ -15,11 +15,13 @@ import numpy as np
 from PIL import Image
 
 from hermes.phantom.acquire import Job, acquire, scan_grid
+from hermes.phantom.dlbs import paint_brain
 from hermes.phantom.imaging import Scan
+from hermes.phantom.machines import in_phase, out_of_phase, t2_fat_suppressed
+from hermes.phantom.mnms import short_axis
 from hermes.phantom.patient import at_phase
-from hermes.phantom.protocols import PROTOCOLS, in_phase, out_of_phase, t2_fat_suppressed
+from hermes.phantom.protocols import PROTOCOLS
 from hermes.phantom.render import Grid
-from hermes.phantom.series import paint_brain, short_axis
 
 FINE_MM = {"ss_h": 1.6, "dlbs": 1.5, "mnms": 1.6, "autopet": 4.0}
 """In-plane voxel size of the pictures; 2.4 mm where none is given."""
@@ -37,6 +39,7 @@ class View:
     window: tuple[float, float] | None = None  # None: 1st to 99.5th percentile
     machine: Callable[[np.random.Generator], Scan] | None = None  # None: the protocol's own
     contraction: float = 0.0
+    aside: int = 0  # voxels from the chosen sagittal plane
 
 
 GROUPS: dict[str, list[View]] = {
@@ -57,7 +60,7 @@ GROUPS: dict[str, list[View]] = {
         View("CHAOS T2", "chaos", 0, machine=t2_fat_suppressed),
         View("AMOS MR", "amos_mr", 2),
     ],
-    "head": [View("SS H", "ss_h", 0, WINDOWS["head"]), View("DLBS", "dlbs", 0)],
+    "head": [View("SS H", "ss_h", 0, WINDOWS["head"]), View("DLBS", "dlbs", 0, aside=8)],
     "heart": [View("M&Ms ED", "mnms", 0), View("M&Ms ES", "mnms", 0, contraction=1.0)],
     "pet": [View("AutoPET", "autopet", 0, (0.0, 7.0))],
 }
@@ -76,7 +79,7 @@ def sample(view: View, voxel_scale: float) -> tuple[np.ndarray, np.ndarray, np.n
         return image, np.concatenate([background, maps]).argmax(axis=0), grid.spacing_mm[::-1]
     grid = short_axis(job, patient) if view.dataset == "mnms" else _upright(job, patient)
     draw = job.draws("machine")
-    machine = view.machine(draw) if view.machine else job.protocol.machine(draw, job.number)
+    machine = view.machine(draw) if view.machine else job.protocol.machine(draw)
     image, label = acquire(job, patient, grid, machine)
     return image, label, grid.spacing_mm[::-1]
 
@@ -118,7 +121,8 @@ def _centre(label: np.ndarray) -> np.ndarray:
 def _overlay(grey: np.ndarray, label: np.ndarray, palette: np.ndarray) -> np.ndarray:
     rgb = np.repeat(grey[..., None], 3, axis=2)
     inside = label > 0
-    rgb[inside] = 0.55 * rgb[inside] + 0.45 * palette[label[inside]]
+    few = np.round(rgb[inside] * 5) / 5  # few shades, so that the file's palette holds them all
+    rgb[inside] = 0.5 * few + 0.5 * palette[label[inside]]
     return rgb
 
 
@@ -126,21 +130,22 @@ def draw_row(axes: np.ndarray, view: View, voxel_scale: float) -> None:
     """Fill six axes: three planes alone, the same three with labels."""
     image, label, spacing = sample(view, voxel_scale)
     low, high = view.window or np.percentile(image, [1, 99.5])
-    grey = np.clip((image - low) / (high - low), 0, 1)
+    grey = np.round(np.clip((image - low) / (high - low), 0, 1) * 40) / 40
     values, index = np.unique(label, return_inverse=True)
     index = index.reshape(label.shape) if 0 in values else index.reshape(label.shape) + 1
     palette = np.vstack([[0, 0, 0], colours(40)])
     centre = _centre(label)
+    centre[2] += view.aside
     ratios = [spacing[1] / spacing[2], spacing[0] / spacing[2], spacing[0] / spacing[1]]
     cuts = zip(planes(grey, centre), planes(index, centre), ratios, strict=True)
     for k, (cut, named, ratio) in enumerate(cuts):
-        axes[k].imshow(cut, cmap="gray", vmin=0, vmax=1, aspect=ratio)
-        axes[k + 3].imshow(_overlay(cut, named, palette), aspect=ratio)
+        axes[k].imshow(cut, cmap="gray", vmin=0, vmax=1, aspect=ratio, interpolation="nearest")
+        axes[k + 3].imshow(_overlay(cut, named, palette), aspect=ratio, interpolation="nearest")
     axes[0].set_title(view.title, fontsize=9, loc="left")
 
 
 def draw_group(path: Path, views: list[View], study: bool) -> None:
-    """Write one picture, its colours reduced to 200 to keep the file small."""
+    """Write one picture, its colours reduced to 256 to keep the file small."""
     fig, axes = plt.subplots(len(views), 6, figsize=(11.5, 2.15 * len(views)), squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
@@ -148,9 +153,9 @@ def draw_group(path: Path, views: list[View], study: bool) -> None:
         plane = PROTOCOLS[view.dataset].spacing_mm[0]
         draw_row(row, view, 5.0 if study else FINE_MM.get(view.dataset, 2.4) / plane)
     fig.tight_layout(pad=0.3)
-    fig.savefig(path, dpi=110, metadata={"Software": None})
+    fig.savefig(path, dpi=80, metadata={"Software": None})
     plt.close(fig)
-    Image.open(path).convert("RGB").quantize(200, dither=Image.Dither.NONE).save(
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         path, optimize=True
     )
 

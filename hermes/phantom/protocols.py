@@ -9,19 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hermes.phantom.imaging import (
-    Scan,
-    balanced,
-    emission,
-    gradient_echo,
-    mri,
-    spin_echo,
-    tomography,
-)
+from hermes.phantom import machines
+from hermes.phantom.imaging import Scan
 from hermes.phantom.patient import Disease
 
 HEALTHY = Disease()
-Machine = Callable[[np.random.Generator, int], Scan]
+Machine = Callable[[np.random.Generator], Scan]
 
 
 @dataclass(frozen=True)
@@ -34,7 +27,7 @@ class Protocol:
         field_mm: width (left-right) and depth (front-back) of the field of view.
         reach_mm: lowest and highest slice in body coordinates.
         orientations: axis codes of the stored array (index x, y, z grow towards them), in turn.
-        machine: draws the acquisition for a patient number.
+        machine: draws the acquisition.
         disease: how often patients have what.
         oblique: share of the images whose axes are tilted.
         patients: how many the published dataset has.
@@ -71,78 +64,6 @@ _HEAD = _numbered(
 )
 
 
-def _portal(draw: np.random.Generator, number: int) -> Scan:
-    return tomography(draw, arterial=0.15, portal=1.0)
-
-
-def _late_arterial(draw: np.random.Generator, number: int) -> Scan:
-    return tomography(draw, arterial=0.6, portal=0.45)
-
-
-def _any_phase(draw: np.random.Generator, number: int) -> Scan:
-    arterial, portal = [(0.1, 1.0), (0.6, 0.4), (0.05, 0.75), (0.0, 0.15)][
-        draw.choice(4, p=[0.5, 0.2, 0.2, 0.1])
-    ]
-    return tomography(draw, arterial, portal)
-
-
-def _native_chest(draw: np.random.Generator, number: int) -> Scan:
-    return tomography(draw, arterial=0.05, portal=0.35, noise=13)
-
-
-def _mixed_chest(draw: np.random.Generator, number: int) -> Scan:
-    return tomography(draw, arterial=draw.uniform(0, 0.35), portal=draw.uniform(0.1, 0.7), noise=13)
-
-
-def _head_ct(draw: np.random.Generator, number: int) -> Scan:
-    return tomography(draw, arterial=0.1, portal=0.5, noise=5)
-
-
-def _unknown_mr(draw: np.random.Generator, number: int) -> Scan:
-    """One of six sequences with its own timing: nobody wrote down which."""
-    sequences = (
-        gradient_echo(draw.uniform(120, 200), 2.2, draw.uniform(60, 80)),
-        gradient_echo(draw.uniform(120, 200), 3.6, draw.uniform(60, 80), in_phase=False),
-        spin_echo(draw.uniform(3, 6) * 100, 8, fat=0.1, agent=draw.uniform(2, 5)),
-        spin_echo(draw.uniform(25, 45) * 100, draw.uniform(70, 100)),
-        spin_echo(draw.uniform(30, 50) * 100, draw.uniform(70, 90), fat=0.12),
-        balanced(draw.uniform(50, 70)),
-    )
-    return mri(sequences[int(draw.integers(len(sequences)))], draw, noise=9)
-
-
-def _cine(draw: np.random.Generator, number: int) -> Scan:
-    """Steady-state cine; ASSUME: inflowing blood is a third brighter than at rest."""
-    machine = mri(balanced(draw.uniform(50, 65)), draw, noise=11, bias=0.3)
-    for blood in ("blood", "venous_blood"):
-        machine.gains[blood] *= 1.35
-    return machine
-
-
-def _t1_brain(draw: np.random.Generator, number: int) -> Scan:
-    contrast = gradient_echo(draw.uniform(20, 26), 3.0, draw.uniform(22, 28))
-    return mri(contrast, draw, noise=3, bias=0.2)
-
-
-def in_phase(draw: np.random.Generator) -> Scan:
-    """T1 in phase."""
-    return mri(gradient_echo(160, 2.3, 75), draw, noise=9)
-
-
-def out_of_phase(draw: np.random.Generator) -> Scan:
-    """T1 out of phase: fat subtracts from water."""
-    return mri(gradient_echo(160, 1.15, 75, in_phase=False), draw, noise=9)
-
-
-def t2_fat_suppressed(draw: np.random.Generator) -> Scan:
-    """T2 with spectral fat suppression."""
-    return mri(spin_echo(draw.uniform(1800, 2400), draw.uniform(65, 80), fat=0.15), draw, noise=9)
-
-
-def _pet(draw: np.random.Generator, number: int) -> Scan:
-    return emission(draw)
-
-
 _TRUNK = (390.0, 310.0)
 PROTOCOLS: dict[str, Protocol] = {
     "bcv": Protocol(
@@ -151,7 +72,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _TRUNK,
         (90, 370),
         ("LAS", "LPS"),
-        _portal,
+        machines.portal,
         30,
         Disease(no_gallbladder=0.12, no_right_kidney=0.08, liver_tumor=0.1),
         oblique=0.1,
@@ -162,7 +83,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (420, 310),
         (270, 590),
         ("LPS",),
-        _native_chest,
+        machines.native_chest,
         50,
     ),
     "ss_h": Protocol(
@@ -171,7 +92,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (260, 260),
         (592, 802),
         ("LPS",),
-        _head_ct,
+        machines.head_ct,
         50,
     ),
     "lits": Protocol(
@@ -180,7 +101,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _TRUNK,
         (90, 380),
         ("RAS", "LPS", "LAS"),
-        _portal,
+        machines.portal,
         131,
         Disease(liver_tumor=0.9, no_gallbladder=0.1),
         oblique=0.05,
@@ -191,7 +112,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _TRUNK,
         (80, 370),
         ("IPL",),
-        _late_arterial,
+        machines.late_arterial,
         210,
         Disease(kidney_tumor=1.0, liver_tumor=0.05),
     ),
@@ -201,7 +122,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _TRUNK,
         (-50, 370),
         ("LPS", "RAS"),
-        _any_phase,
+        machines.any_phase,
         300,
         Disease(liver_tumor=0.2, kidney_tumor=0.1, pancreas_tumor=0.1, no_gallbladder=0.1),
         oblique=0.1,
@@ -212,7 +133,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (380, 300),
         (140, 370),
         ("LPS", "RAS", "PIR"),
-        _unknown_mr,
+        machines.unknown_mr,
         60,
         Disease(liver_tumor=0.2, no_gallbladder=0.1),
         oblique=0.3,
@@ -223,7 +144,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (430, 340),
         (120, 380),
         ("LPS", "LPI"),
-        _unknown_mr,
+        machines.unknown_mr,
         20,
     ),
     "mnms": Protocol(
@@ -232,7 +153,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (240, 240),
         (0, 0),
         ("LPS",),
-        _cine,
+        machines.cine,
         320,
     ),
     "autopet": Protocol(
@@ -241,7 +162,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (400, 330),
         (-170, 825),
         ("LPS", "LAS"),
-        _pet,
+        machines.pet,
         900,
     ),
     "dlbs": Protocol(
@@ -250,7 +171,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (192, 192),
         (640, 832),
         ("RAS",),
-        _t1_brain,
+        machines.t1_brain,
         215,
     ),
     "segthor": Protocol(
@@ -259,7 +180,7 @@ PROTOCOLS: dict[str, Protocol] = {
         (420, 310),
         (285, 590),
         ("RAS", "LPS"),
-        _mixed_chest,
+        machines.mixed_chest,
         40,
     ),
     "msd_pancreas": Protocol(
@@ -268,7 +189,7 @@ PROTOCOLS: dict[str, Protocol] = {
         _TRUNK,
         (130, 370),
         ("RAS",),
-        _portal,
+        machines.portal,
         281,
         Disease(pancreas_tumor=1.0, liver_tumor=0.1, no_gallbladder=0.15),
     ),

@@ -2,18 +2,8 @@
 
 import numpy as np
 
-from hermes.phantom.shapes import (
-    Common,
-    Ellipsoid,
-    Grown,
-    HalfSpace,
-    Shape,
-    Shared,
-    Stack,
-    Tube,
-    Union,
-    Without,
-)
+from hermes.phantom.combine import Common, Grown, Shared, Union, Without
+from hermes.phantom.shapes import Ellipsoid, HalfSpace, Shape, Stack, Tube
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.trunk import Trunk
 

@@ -4,22 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hermes.phantom.shapes import (
-    Bands,
-    Common,
-    Ellipsoid,
-    Grown,
-    HalfSpace,
-    Loops,
-    Paired,
-    Shape,
-    Shared,
-    Shell,
-    Stack,
-    Tube,
-    Union,
-    Without,
-)
+from hermes.phantom.combine import Common, Grown, Paired, Shared, Shell, Union, Without
+from hermes.phantom.patterns import Bands, Loops
+from hermes.phantom.shapes import Ellipsoid, HalfSpace, Shape, Stack, Tube
 from hermes.phantom.structure import Body, Structure
 
 SPINE = (  # z, y of the vertebral bodies' centres, their half width and half depth, in mm
@@ -138,7 +125,7 @@ def _below_diaphragm(body: Body) -> tuple[Shape, Shape]:
 
 def soft_tissue(body: Body, trunk: Trunk) -> list[Structure]:
     """Skin, fat, muscle with fat between its bellies, and the cavities' own fat."""
-    marbling = Loops(Grown(trunk.muscle, -6), 52, 0.05, phase=1.3)
+    marbling = Loops(Grown(trunk.muscle, -6), 70, 0.04, phase=1.3)
     abdomen_wall = Grown(trunk.abdomen, 7)
     return [
         Structure((), trunk.outline, "skin"),
@@ -160,7 +147,7 @@ def cavities(trunk: Trunk) -> list[Structure]:
 
 def skeleton(trunk: Trunk) -> list[Structure]:
     """Spine, ribs, sternum, shoulder girdle, pelvis and femora."""
-    return [*_ribs(trunk), *_shoulder(), *_pelvis(), *_spine()]
+    return [*_ribs(trunk), *_shoulder(), *_pelvis(), *_spine(trunk)]
 
 
 def _bone(shape: Shape, cortex_mm: float = 3.0) -> list[Structure]:
@@ -226,7 +213,7 @@ def _pelvis() -> list[Structure]:
     ]
 
 
-def _spine() -> list[Structure]:
+def _spine(trunk: Trunk) -> list[Structure]:
     bodies = Stack([(z, 0, y, half_x, half_y) for z, y, half_x, half_y in SPINE], power=2.4)
     levels = Bands((0, 0.12, 1), period=30, width=7)
     between = Bands((0, 0.12, 1), period=30, width=18, offset=15)
@@ -236,7 +223,7 @@ def _spine() -> list[Structure]:
     canal = Stack([(z, 0, canal_y(z), 11, 10) for z in _Z])
     cord = Stack([(z, 0, canal_y(z), 8, 7.5) for z in np.linspace(228, 682, 14)])
     return [
-        *_bone(Common([Union([spinous, transverse]), between])),
+        *_bone(Common([Union([spinous, transverse]), between, Grown(trunk.muscle, 2)])),
         *_bone(arch),
         *_bone(bodies),
         Structure((), Common([bodies, levels]), "disc"),
