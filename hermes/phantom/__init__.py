@@ -17,6 +17,7 @@ from hermes.phantom.dlbs import write_dlbs
 from hermes.phantom.layouts import PAIRS, write_pair
 from hermes.phantom.mnms import write_mnms, write_table
 from hermes.phantom.protocols import PROTOCOLS
+from hermes.phantom.shapes import Number
 
 _WRITERS: dict[str, Callable[[Job, Path], None]] = {
     **dict.fromkeys(PAIRS, write_pair),
@@ -38,7 +39,7 @@ def run(
     manifest: str | Path,
     patients: int,
     seed: int,
-    voxel_scale: float,
+    voxel_scale: Number,
     workers: int = 1,
 ) -> None:
     """Write one dataset of the phantom, and the manifest of its files.
@@ -76,7 +77,7 @@ def run(
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def _check(dataset: str, patients: int, voxel_scale: float) -> None:
+def _check(dataset: str, patients: int, voxel_scale: Number) -> None:
     if dataset not in PROTOCOLS:
         raise PhantomError(f"no phantom of {dataset!r}; there are: {', '.join(PROTOCOLS)}")
     most = PROTOCOLS[dataset].patients

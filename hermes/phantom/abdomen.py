@@ -190,7 +190,7 @@ def _veins_and_pancreas(body: Body) -> list[Structure]:
         ]
     )
     return [
-        Structure((), Union([renal, Tube(legs, 8), Tube(other, 8)]), "venous_blood"),
+        *[Structure((), t, "venous_blood") for t in (renal, Tube(legs, 8), Tube(other, 8))],
         Structure(("inferior_vena_cava",), body.vary("inferior_vena_cava", cava), "venous_blood"),
         Structure(("pancreas",), pancreas_shape(body), "pancreas"),
         Structure((), mesenteric, "venous_blood"),
@@ -208,9 +208,9 @@ def _adrenals(body: Body) -> list[Structure]:
     for side, sign, x, y, z in (("left", 1, 40, 22, 300), ("right", -1, -36, 26, 296)):
         gland = Union(
             [
-                Tube([(x, y - 4, z + 4, 6), (x + sign * 8, y + 22, z - 6, 5)], 1),
-                Tube([(x, y - 4, z + 4, 6), (x - sign * 10, y + 18, z - 2, 5)], 1),
-                Tube([(x, y - 4, z + 6, 6), (x + sign * 2, y - 2, z - 20, 5)], 1),
+                Tube([(x, y - 4, z + 4, 6.6), (x + sign * 8, y + 22, z - 6, 5.7)], 1),
+                Tube([(x, y - 4, z + 4, 6.6), (x - sign * 10, y + 18, z - 2, 5.7)], 1),
+                Tube([(x, y - 4, z + 6, 6.6), (x + sign * 2, y - 2, z - 20, 5.7)], 1),
             ],
             blend=3,
         )

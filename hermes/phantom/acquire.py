@@ -8,7 +8,7 @@ from hermes.phantom.imaging import Scan, scan
 from hermes.phantom.patient import Patient, generator, make_patient
 from hermes.phantom.protocols import PROTOCOLS, Protocol
 from hermes.phantom.render import Grid, paint, world_points
-from hermes.phantom.shapes import rotation
+from hermes.phantom.shapes import Number, Vector, rotation
 from hermes.phantom.structure import Structure
 
 _DIRECTIONS = {
@@ -32,7 +32,7 @@ class Job:
     number: int
     patients: int
     seed: int
-    voxel_scale: float
+    voxel_scale: Number
     own: Protocol | None = None
 
     @property
@@ -48,7 +48,7 @@ class Job:
         return make_patient(self.seed, self.dataset, self.number, self.protocol.disease, lesions)
 
 
-def written_spacing(protocol: Protocol, voxel_scale: float) -> tuple[float, float]:
+def written_spacing(protocol: Protocol, voxel_scale: Number) -> tuple[Number, Number]:
     """In-plane spacing and slice spacing in mm after coarsening."""
     plane = protocol.spacing_mm[0] * voxel_scale
     return plane, max(protocol.spacing_mm[1], plane)
@@ -56,8 +56,8 @@ def written_spacing(protocol: Protocol, voxel_scale: float) -> tuple[float, floa
 
 def make_grid(
     centre: np.ndarray,
-    field_mm: tuple[float, float, float],
-    spacing: tuple[float, float],
+    field_mm: Vector,
+    spacing: Vector,
     codes: str,
     tilt: np.ndarray | None = None,
 ) -> Grid:
@@ -80,7 +80,7 @@ def make_grid(
     return Grid(affine, tuple(int(n) for n in size))
 
 
-def scan_grid(job: Job, patient: Patient, purpose: str = "grid", lower_mm: float = 0.0) -> Grid:
+def scan_grid(job: Job, patient: Patient, purpose: str = "grid", lower_mm: Number = 0) -> Grid:
     """The protocol's field of view laid on this patient, moved and tilted a little.
 
     `lower_mm` extends it downwards.

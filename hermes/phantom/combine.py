@@ -6,7 +6,7 @@ from functools import reduce
 
 import numpy as np
 
-from hermes.phantom.shapes import Bounds, Points, Shape
+from hermes.phantom.shapes import Bounds, Number, Points, Shape
 
 FAR_MM = 60.0
 """Parts of a union that are further than this from all points are left out."""
@@ -22,7 +22,7 @@ class Union:
     """Everything in any of the parts; `blend` mm rounds the seams (polynomial smooth minimum)."""
 
     parts: Sequence[Shape]
-    blend: float = 0.0
+    blend: Number = 0.0
 
     def __post_init__(self):
         self.bounds = (
@@ -48,7 +48,7 @@ class Common:
     """What all parts share; `blend` mm rounds the edges (polynomial smooth maximum)."""
 
     parts: Sequence[Shape]
-    blend: float = 0.0
+    blend: Number = 0.0
 
     def __post_init__(self):
         self.bounds = (
@@ -72,7 +72,7 @@ class Without:
 
     shape: Shape
     others: Sequence[Shape]
-    gap: float = 0.0
+    gap: Number = 0.0
 
     def __post_init__(self):
         self.bounds = self.shape.bounds
@@ -87,7 +87,7 @@ class Grown:
     """The shape grown (or, with a negative number, shrunk) by some mm."""
 
     shape: Shape
-    by: float
+    by: Number
 
     def __post_init__(self):
         low, high = self.shape.bounds
@@ -102,8 +102,8 @@ class Shell:
     """The layer between `inner` mm inside and `outer` mm outside a shape's surface."""
 
     shape: Shape
-    inner: float
-    outer: float = 0.0
+    inner: Number
+    outer: Number = 0.0
 
     def __post_init__(self):
         self.bounds = Grown(self.shape, self.outer).bounds
@@ -135,7 +135,7 @@ class Moved:
 
     shape: Shape
     centre: np.ndarray
-    scale: float = 1.0
+    scale: Number = 1.0
     shift: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def __post_init__(self):

@@ -113,7 +113,7 @@ def _eyes(body: Body) -> list[Structure]:
             Tube([(18, -70, 712, 3), (15, -44, 713, 3.5), (14, -30, 714, 2.5)], 4),
         ]
     )
-    lens = Ellipsoid((33, -86, 712), (6.2, 4, 6.2))
+    lens = Ellipsoid((33, -86, 712), (7, 4.6, 7))
     return [
         Structure((), Paired(Grown(orbit, 3)), "cortical_bone"),
         Structure((), Common([Paired(orbit), HalfSpace((0, -92, 0), (0, -1, 0))]), "fat"),

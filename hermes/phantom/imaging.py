@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from hermes.phantom.shapes import Number
 from hermes.phantom.tissues import TISSUES, Tissue
 
 Contrast = Callable[[Tissue], float]
@@ -16,11 +17,11 @@ class Scan:
     """One acquisition, drawn: a contrast per channel and the faults of the machine."""
 
     contrast: Contrast
-    noise: float  # standard deviation, in the image's unit
+    noise: Number  # standard deviation, in the image's unit
     rician: bool = False  # magnitude images: noise is of two components
-    blur: float = 0.45  # point spread, standard deviation in voxels
-    bias: float = 0.0  # depth of the slow shading, as a share
-    texture: float = 0.0  # standard deviation of a blotchy gain, as a share
+    blur: Number = 0.45  # point spread, standard deviation in voxels
+    bias: Number = 0.0  # depth of the slow shading, as a share
+    texture: Number = 0.0  # standard deviation of a blotchy gain, as a share
     gains: dict[str, float] = field(default_factory=dict)  # individual factor per tissue
 
     def value(self, tissue: str) -> float:
@@ -28,17 +29,13 @@ class Scan:
         return self.contrast(TISSUES[tissue]) * self.gains.get(tissue, 1.0)
 
 
-def ct(arterial: float, portal: float) -> Contrast:
+def ct(arterial: Number, portal: Number) -> Contrast:
     """CT numbers in HU; the two phases of the contrast agent as shares of their full gain."""
     return lambda t: t.hu + arterial * t.arterial + portal * t.portal
 
 
-def _relaxed(t: Tissue, t1_factor: float, t2_factor: float) -> tuple[float, float]:
-    return max(t.t1 * t1_factor, 1.0), max(t.t2 * t2_factor, 1.0)
-
-
 def spin_echo(
-    tr: float, te: float, fat: float = 1.0, ti: float = 0.0, agent: float = 0.0
+    tr: Number, te: Number, fat: Number = 1.0, ti: Number = 0.0, agent: Number = 0.0
 ) -> Contrast:
     """Signal of a spin echo, times in ms, scaled so that free water is about 1000.
 
@@ -57,7 +54,7 @@ def spin_echo(
     return signal
 
 
-def gradient_echo(tr: float, te: float, angle: float, in_phase: bool = True) -> Contrast:
+def gradient_echo(tr: Number, te: Number, angle: Number, in_phase: bool = True) -> Contrast:
     """Signal of a spoiled gradient echo; out of phase, the fat's share is subtracted.
 
     M sin a (1 - E1) / (1 - E1 cos a) exp(-TE/T2*), with T2* = T2 / 2 (ASSUME). Out of phase the
@@ -74,7 +71,7 @@ def gradient_echo(tr: float, te: float, angle: float, in_phase: bool = True) -> 
     return signal
 
 
-def balanced(angle: float) -> Contrast:
+def balanced(angle: Number) -> Contrast:
     """Signal of balanced steady-state precession: M sin a / (1 + cos a + (1 - cos a) T1/T2)."""
     a = np.radians(angle)
 
@@ -90,7 +87,7 @@ def uptake() -> Contrast:
     return lambda t: t.suv
 
 
-def mri(contrast: Contrast, draw: np.random.Generator, noise: float, bias: float = 0.25) -> Scan:
+def mri(contrast: Contrast, draw: np.random.Generator, noise: Number, bias: Number = 0.25) -> Scan:
     """A magnitude MR image with shading; noise in the contrast's units (free water about 1000)."""
     return Scan(
         contrast,
@@ -103,7 +100,7 @@ def mri(contrast: Contrast, draw: np.random.Generator, noise: float, bias: float
 
 
 def tomography(
-    draw: np.random.Generator, arterial: float, portal: float, noise: float = 11
+    draw: np.random.Generator, arterial: Number, portal: Number, noise: Number = 11
 ) -> Scan:
     """A CT image: HU, gaussian noise, the strength of the contrast agent drawn by +-15 %."""
     strength = draw.uniform(0.85, 1.15)
@@ -120,7 +117,7 @@ def emission(draw: np.random.Generator) -> Scan:
     return Scan(uptake(), noise=0.12, blur=0.75, texture=0.10, gains=_individual(draw, 0.18))
 
 
-def _individual(draw: np.random.Generator, spread: float) -> dict[str, float]:
+def _individual(draw: np.random.Generator, spread: Number) -> dict[str, float]:
     return {name: float(np.exp(draw.normal(0, spread))) for name in TISSUES}
 
 
@@ -158,7 +155,7 @@ def _blotches(shape: tuple[int, ...], draw: np.random.Generator) -> np.ndarray:
     return rough / max(float(rough.std()), 1e-6)
 
 
-def _shading(shape: tuple[int, ...], depth: float, draw: np.random.Generator) -> np.ndarray:
+def _shading(shape: tuple[int, ...], depth: Number, draw: np.random.Generator) -> np.ndarray:
     """A smooth gain around 1: a few slow cosines along each axis, their product."""
     gain = np.ones(shape, np.float32)
     for axis, length in enumerate(shape):

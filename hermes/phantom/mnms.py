@@ -10,7 +10,7 @@ import numpy as np
 from hermes.phantom.acquire import Job, acquire, make_grid, stored_affine, written_spacing
 from hermes.phantom.files import as_int16, write_bytes, write_frames
 from hermes.phantom.layouts import official_test
-from hermes.phantom.patient import Patient, at_phase
+from hermes.phantom.patient import Patient, at_phase, make_body
 from hermes.phantom.render import Grid
 from hermes.phantom.shapes import rotation
 from hermes.phantom.thorax import HEART, heart_axes
@@ -82,7 +82,7 @@ def mnms_table(job: Job) -> bytes:
     for number in range(job.patients):
         one = Job(job.dataset, number, job.patients, job.seed, job.voxel_scale)
         age = int(one.draws("age").integers(20, 85))
-        sex = "F" if one.patient().body.sex == "f" else "M"
+        sex = "F" if make_body(one.draws).sex == "f" else "M"
         writer.writerow(
             [
                 number,

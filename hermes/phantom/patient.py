@@ -1,7 +1,7 @@
 """One patient: a body with its own size, shape and disease, drawn from seeds."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from hermes.phantom.anatomy import anatomy, shape_of
 from hermes.phantom.combine import Common, Grown, Moved, Union
 from hermes.phantom.patterns import Wavy
 from hermes.phantom.render import Warp
-from hermes.phantom.shapes import Ellipsoid, Points, Shape
+from hermes.phantom.shapes import Ellipsoid, Number, Points, Shape, Vector
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.trunk import spine_y
 
@@ -26,12 +26,12 @@ def generator(seed: int, dataset: str, patient: int, purpose: str) -> np.random.
 class Disease:
     """How often a dataset's patients have what, as probabilities."""
 
-    liver_tumor: float = 0.0
-    kidney_tumor: float = 0.0
-    pancreas_tumor: float = 0.0
-    lesion: float = 0.0
-    no_gallbladder: float = 0.0
-    no_right_kidney: float = 0.0
+    liver_tumor: Number = 0
+    kidney_tumor: Number = 0
+    pancreas_tumor: Number = 0
+    lesion: Number = 0
+    no_gallbladder: Number = 0
+    no_right_kidney: Number = 0
 
 
 @dataclass
@@ -60,7 +60,7 @@ def make_patient(
         return generator(seed, dataset, number, purpose)
 
     fate = draws("disease").random(6)
-    body = _body(draws, _missing(disease, fate))
+    body = make_body(draws, _missing(disease, fate))
     structures = anatomy(body)
     if fate[0] < disease.liver_tumor:
         _add_tumors(structures, "liver", _liver_tumors(structures, draws("liver tumor")))
@@ -73,7 +73,7 @@ def make_patient(
     return Patient(body, structures, _warp(draws))
 
 
-def at_phase(patient: Patient, contraction: float) -> Patient:
+def at_phase(patient: Patient, contraction: Number) -> Patient:
     """The same patient with the heart contracted: 0 end of diastole, 1 end of systole."""
     body = replace(patient.body, contraction=contraction)
     return Patient(body, anatomy(body), patient.warp)
@@ -87,7 +87,10 @@ def _missing(disease: Disease, fate: np.ndarray) -> frozenset[str]:
     return frozenset(name for name, gone in missing.items() if gone)
 
 
-def _body(draws: Callable[[str], np.random.Generator], missing: frozenset[str]) -> Body:
+def make_body(
+    draws: Callable[[str], np.random.Generator], missing: frozenset[str] = frozenset()
+) -> Body:
+    """Draw size, sex and the place of every organ; `draws` gives a generator per purpose."""
     habitus = draws("habitus")
 
     def vary(name: str, shape: Shape) -> Shape:
@@ -122,7 +125,7 @@ def _warp(draws: Callable[[str], np.random.Generator]) -> Warp:
     )
 
 
-def blob(centre: Sequence[float], radius: float, draw: np.random.Generator) -> Shape:
+def blob(centre: Vector, radius: Number, draw: np.random.Generator) -> Shape:
     """A lumpy ball: an ellipsoid of random axes with an uneven surface. Radius in mm."""
     radii = radius * draw.uniform(0.8, 1.25, 3)
     turn = draw.uniform(-90, 90, 3)
@@ -130,7 +133,7 @@ def blob(centre: Sequence[float], radius: float, draw: np.random.Generator) -> S
     return Wavy(ball, 0.12 * radius, 2.2 * radius, draw.uniform(0, 6))
 
 
-def place_inside(shape: Shape, depth_mm: float, draw: np.random.Generator) -> np.ndarray:
+def place_inside(shape: Shape, depth_mm: Number, draw: np.random.Generator) -> np.ndarray:
     """A random point inside a shape, at least `depth_mm` deep, or the deepest of 4000 tried."""
     low, high = shape.bounds
     tried = draw.uniform(low, high, (4000, 3)).astype(np.float32)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hermes.phantom.combine import Grown
-from hermes.phantom.shapes import EVERYWHERE, Points, Shape
+from hermes.phantom.shapes import EVERYWHERE, Number, Points, Shape, Vector
 
 
 @dataclass(eq=False)
@@ -13,9 +13,9 @@ class Wavy:
     """A shape with a surface thrown into folds: `depth` mm, `period` mm, a phase of its own."""
 
     shape: Shape
-    depth: float
-    period: float
-    phase: float = 0.0
+    depth: Number
+    period: Number
+    phase: Number = 0.0
 
     def __post_init__(self):
         self.bounds = Grown(self.shape, self.depth).bounds
@@ -24,7 +24,7 @@ class Wavy:
         return self.shape(points) - np.float32(self.depth) * folds(points, self.period, self.phase)
 
 
-def folds(points: Points, period: float, phase: float = 0.0) -> np.ndarray:
+def folds(points: Points, period: Number, phase: Number = 0.0) -> np.ndarray:
     """A gyroid between about -1 and 1, bent so that it does not look regular.
 
     Winding sheets that come again after about `period` mm.
@@ -47,9 +47,9 @@ class Loops:
     """Winding tubes that fill a shape, like loops of bowel; `fill` from -1 (none) to 1 (all)."""
 
     shape: Shape
-    period: float
-    fill: float = 0.2
-    phase: float = 0.0
+    period: Number
+    fill: Number = 0.2
+    phase: Number = 0.0
 
     def __post_init__(self):
         self.bounds = self.shape.bounds
@@ -65,10 +65,10 @@ class Loops:
 class Bands:
     """Bands that repeat along a direction, like ribs: `width` of every `period` mm."""
 
-    normal: tuple[float, float, float]
-    period: float
-    width: float
-    offset: float = 0.0
+    normal: Vector
+    period: Number
+    width: Number
+    offset: Number = 0.0
 
     bounds = EVERYWHERE
 

@@ -12,6 +12,7 @@ import numpy as np
 from hermes.phantom import machines
 from hermes.phantom.imaging import Scan
 from hermes.phantom.patient import Disease
+from hermes.phantom.shapes import Number
 
 HEALTHY = Disease()
 Machine = Callable[[np.random.Generator], Scan]
@@ -34,14 +35,14 @@ class Protocol:
     """
 
     labels: dict[str, int]
-    spacing_mm: tuple[float, float]
-    field_mm: tuple[float, float]
-    reach_mm: tuple[float, float]
+    spacing_mm: tuple[Number, Number]
+    field_mm: tuple[Number, Number]
+    reach_mm: tuple[Number, Number]
     orientations: tuple[str, ...]
     machine: Machine
     patients: int
     disease: Disease = HEALTHY
-    oblique: float = 0.0
+    oblique: Number = 0
 
 
 def _numbered(names: str) -> dict[str, int]:

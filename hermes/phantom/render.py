@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hermes.phantom.shapes import Points
+from hermes.phantom.shapes import Number, Points
 from hermes.phantom.structure import Structure
 
 
@@ -61,7 +61,7 @@ def world_points(grid: Grid) -> list[np.ndarray]:
 
 
 def _region(
-    structure: Structure, grid: Grid, warp: Warp, margin: float
+    structure: Structure, grid: Grid, warp: Warp, margin: Number
 ) -> tuple[slice, ...] | None:
     """The box of voxels (z, y, x) that a structure can touch; None when it lies outside."""
     low, high = structure.shape.bounds
@@ -81,8 +81,8 @@ def paint(
     structures: Sequence[Structure],
     grid: Grid,
     warp: Warp,
-    values: Callable[[str], Sequence[float]],
-    background: Sequence[float],
+    values: Callable[[str], Sequence[Number]],
+    background: Sequence[Number],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint structures over each other.
 

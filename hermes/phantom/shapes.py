@@ -7,14 +7,21 @@ inside its own bounding box, which is why every shape knows its bounds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 Bounds = tuple[np.ndarray, np.ndarray]
+Number = int | float | np.number
+Vector = Sequence[Number] | np.ndarray
+"""Three coordinates or sizes in mm."""
+
+NEAR_MM = 18.0
+"""Further than this from a tube its distance is not told apart."""
+
 EVERYWHERE: Bounds = (np.full(3, -1e4), np.full(3, 1e4))
 
 
@@ -35,24 +42,45 @@ class Points:
         axes = (self.x, self.y, self.z)
         return np.array([a.min() for a in axes]), np.array([a.max() for a in axes])
 
+    @cached_property
+    def profiles(self) -> list[Bounds]:
+        """For each array axis, lowest and highest x, y, z in each of its layers: (3, n) each."""
+        axes, layers = np.stack([self.x, self.y, self.z]), []
+        for axis in range(3):
+            others = tuple(a + 1 for a in range(3) if a != axis)
+            layers.append((axes.min(axis=others), axes.max(axis=others)))
+        return layers
+
+    def near(self, low: np.ndarray, high: np.ndarray) -> tuple[slice, ...] | None:
+        """The sub-box of layers that may meet a box of body coordinates; None when none do."""
+        region = []
+        for least, most in self.profiles:
+            meets = (most >= low[:, None]) & (least <= high[:, None])
+            layers = np.flatnonzero(meets.all(axis=0))
+            if not len(layers):
+                return None
+            region.append(slice(int(layers[0]), int(layers[-1]) + 1))
+        return tuple(region)
+
     def crop(self, region: tuple[slice, slice, slice]) -> "Points":
         """The positions of a sub-box of the root's grid, as views."""
         return Points(self.x[region], self.y[region], self.z[region], self.root or self, region)
 
 
+@runtime_checkable
 class Shape(Protocol):
     bounds: Bounds
 
     def __call__(self, points: Points) -> np.ndarray: ...
 
 
-def box(centre: Sequence[float], reach: Sequence[float] | float) -> Bounds:
+def box(centre: Vector, reach: Vector) -> Bounds:
     """Bounds of a box by its centre and half sizes in mm."""
     centre, reach = np.asarray(centre, float), np.asarray(reach, float)
     return centre - reach, centre + reach
 
 
-def rotation(degrees: Sequence[float]) -> np.ndarray:
+def rotation(degrees: Vector) -> np.ndarray:
     """Rotation matrix from angles about x, y and z, applied in that order."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -68,10 +96,10 @@ class Ellipsoid:
     `turn` is either angles about x, y, z in degrees or a matrix whose columns are the own axes.
     """
 
-    centre: tuple[float, float, float]
-    radii: tuple[float, float, float]
-    turn: tuple[float, float, float] = (0, 0, 0)
-    power: float = 2.0
+    centre: Vector
+    radii: Vector
+    turn: Vector = (0, 0, 0)
+    power: Number = 2
 
     def __post_init__(self):
         axes = rotation(self.turn) if np.ndim(self.turn) == 1 else np.asarray(self.turn)
@@ -98,25 +126,40 @@ class Ellipsoid:
 class Tube:
     """A tube along a spline through knots (x, y, z, radius), cut into round-ended cones."""
 
-    knots: Sequence[tuple[float, float, float, float]]
+    knots: Sequence[tuple[Number, Number, Number, Number]]
     segments: int = 10
-    flatten: float = 1.0  # scale of the section along y: below 1 flattens front to back
+    flatten: Number = 1  # scale of the section along y: below 1 flattens front to back
 
     def __post_init__(self):
-        knots = np.asarray(self.knots, float)
-        length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(knots[:, :3], axis=0), axis=1))]
-        spline = CubicSpline(length, knots) if len(knots) > 2 else PchipInterpolator(length, knots)
-        path = spline(np.linspace(0, length[-1], self.segments + 1))
+        path = _path(tuple(map(tuple, self.knots)), self.segments)
         reach = path[:, 3:] * np.array([1, self.flatten, 1])
         self.bounds = (path[:, :3] - reach).min(axis=0), (path[:, :3] + reach).max(axis=0)
         self.path = path.astype(np.float32)
 
     def __call__(self, points: Points) -> np.ndarray:
         squeeze = np.float32(1 / self.flatten)
-        y = points.y if self.flatten == 1 else points.y * squeeze
         path = self.path * np.array([1, squeeze, 1, 1], np.float32)
-        cones = (_cone(points.x, y, points.z, a, b) for a, b in pairwise(path))
-        return reduce(np.minimum, cones)
+        distance = np.full(points.x.shape, np.float32(NEAR_MM))
+        for start, end in pairwise(path):
+            reach = max(start[3], end[3]) + np.float32(NEAR_MM)
+            low = (np.minimum(start, end)[:3] - reach) * (1, self.flatten, 1)
+            high = (np.maximum(start, end)[:3] + reach) * (1, self.flatten, 1)
+            region = points.near(low, high)
+            if region is None:
+                continue
+            x, y, z = points.x[region], points.y[region], points.z[region]
+            cone = _cone(x, y if self.flatten == 1 else y * squeeze, z, start, end)
+            np.minimum(distance[region], cone, out=distance[region])
+        return distance
+
+
+@lru_cache(maxsize=1024)
+def _path(knots: tuple[tuple[Number, ...], ...], segments: int) -> np.ndarray:
+    """Points (x, y, z, radius) at equal steps along the spline through the knots."""
+    table = np.asarray(knots, float)
+    length = np.r_[0, np.cumsum(np.linalg.norm(np.diff(table[:, :3], axis=0), axis=1))]
+    spline = CubicSpline(length, table) if len(table) > 2 else PchipInterpolator(length, table)
+    return spline(np.linspace(0, length[-1], segments + 1))
 
 
 def _cone(x, y, z, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -136,14 +179,12 @@ class Stack:
     Between the rows the section follows a monotone cubic; the ends are cut flat.
     """
 
-    rows: Sequence[tuple[float, float, float, float, float]]
-    power: float = 2.0
+    rows: Sequence[tuple[Number, Number, Number, Number, Number]]
+    power: Number = 2
 
     def __post_init__(self):
-        rows = np.asarray(self.rows, float)
-        self.low, self.high = rows[0, 0], rows[-1, 0]
-        heights = np.arange(self.low, self.high + 1)
-        self.table = PchipInterpolator(rows[:, 0], rows[:, 1:])(heights).T.astype(np.float32)
+        self.low, self.high = self.rows[0][0], self.rows[-1][0]
+        self.table = _sections(tuple(map(tuple, self.rows)))
         reach = self.table[2:] * (1 if self.power <= 2 else 1.05)
         near, far = (self.table[:2] - reach).min(axis=1), (self.table[:2] + reach).max(axis=1)
         self.bounds = np.r_[near, self.low], np.r_[far, self.high]
@@ -165,12 +206,20 @@ class Stack:
         return np.maximum(side, ends)
 
 
+@lru_cache(maxsize=256)
+def _sections(rows: tuple[tuple[Number, ...], ...]) -> np.ndarray:
+    """Centre x, centre y, radius x, radius y (4, n) at every mm of height."""
+    table = np.asarray(rows, float)
+    heights = np.arange(table[0, 0], table[-1, 0] + 1)
+    return PchipInterpolator(table[:, 0], table[:, 1:])(heights).T.astype(np.float32)
+
+
 @dataclass(eq=False)
 class HalfSpace:
     """The side of a plane through `point` away from which `normal` points."""
 
-    point: tuple[float, float, float]
-    normal: tuple[float, float, float]
+    point: Vector
+    normal: Vector
 
     bounds = EVERYWHERE
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hermes.phantom.shapes import Shape
+from hermes.phantom.shapes import Number, Shape
 
 
 @dataclass(eq=False)
@@ -38,8 +38,8 @@ class Body:
         vary: gives a structure's shape its individual size and place, by name.
     """
 
-    fat_mm: float = 16.0
+    fat_mm: Number = 16
     sex: str = "m"
-    contraction: float = 0.0
+    contraction: Number = 0
     missing: frozenset[str] = frozenset()
     vary: Callable[[str, Shape], Shape] = field(default=unchanged)

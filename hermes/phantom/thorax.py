@@ -3,7 +3,7 @@
 import numpy as np
 
 from hermes.phantom.combine import Common, Grown, Shared, Union, Without
-from hermes.phantom.shapes import Ellipsoid, HalfSpace, Shape, Stack, Tube
+from hermes.phantom.shapes import Ellipsoid, HalfSpace, Number, Shape, Stack, Tube
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.trunk import Trunk
 
@@ -21,7 +21,7 @@ def heart_axes() -> np.ndarray:
     return np.stack([right, np.cross(apex, right), apex], axis=1)
 
 
-def _in_heart(right: float, across: float, apex: float) -> tuple[float, float, float]:
+def _in_heart(right: Number, across: Number, apex: Number) -> tuple[float, float, float]:
     x, y, z = HEART + heart_axes() @ np.array([right, across, apex])
     return x, y, z
 
@@ -73,20 +73,20 @@ def _mediastinum() -> Stack:
 def lungs(body: Body, trunk: Trunk, heart_shape: Shape) -> list[Structure]:
     """Both lungs and the larger vessels in them."""
     middle = Union([_mediastinum(), Grown(heart_shape, 4)], blend=8)
-    space = Without(Grown(trunk.thorax, -1), [middle, Grown(trunk.dome, 5)])
+    space = Shared(Without(Grown(trunk.thorax, -1), [middle, Grown(trunk.dome, 5)]))
     structures = []
     for side, sign in (("left", 1), ("right", -1)):
         half = HalfSpace((0, 0, 0), (-sign, 0, 0))
         names = (f"{side}_lung",)
-        branches = _branches(sign)
+        structures.append(Structure(names, Common([space, half]), "lung"))
         structures += [
-            Structure(names, Common([space, half]), "lung"),
-            Structure(names, Common([branches, space, half]), "venous_blood"),
+            Structure(names, Common([branch, space, half]), "venous_blood")
+            for branch in _branches(sign)
         ]
     return structures
 
 
-def _branches(sign: int) -> Union:
+def _branches(sign: int) -> list[Tube]:
     ends = [
         (84, -44, 476),
         (92, 44, 482),
@@ -103,7 +103,7 @@ def _branches(sign: int) -> Union:
         middle = [0.5 * (a + b) for a, b in zip(hilum, end, strict=True)]
         knots = [(*hilum, 6), (*middle, 4), (*end, 1.2)]
         tubes.append(Tube([(sign * x, y, z, r) for x, y, z, r in knots], 3))
-    return Union(tubes)
+    return tubes
 
 
 def great_vessels(body: Body) -> list[Structure]:
@@ -151,8 +151,8 @@ def great_vessels(body: Body) -> list[Structure]:
         for s in (1, -1)
     ]
     return [
-        Structure((), Union([*neck, *iliacs]), "blood"),
-        Structure((), Union([upper_cava, *jugular]), "venous_blood"),
+        *[Structure((), tube, "blood") for tube in (*neck, *iliacs)],
+        *[Structure((), tube, "venous_blood") for tube in (upper_cava, *jugular)],
         Structure((), lung_artery, "venous_blood"),
         Structure(("aorta",), body.vary("aorta", aorta), "blood"),
     ]

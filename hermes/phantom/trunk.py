@@ -6,7 +6,7 @@ import numpy as np
 
 from hermes.phantom.combine import Common, Grown, Paired, Shared, Shell, Union, Without
 from hermes.phantom.patterns import Bands, Loops
-from hermes.phantom.shapes import Ellipsoid, HalfSpace, Shape, Stack, Tube
+from hermes.phantom.shapes import Ellipsoid, HalfSpace, Number, Shape, Stack, Tube
 from hermes.phantom.structure import Body, Structure
 
 SPINE = (  # z, y of the vertebral bodies' centres, their half width and half depth, in mm
@@ -27,20 +27,14 @@ SPINE = (  # z, y of the vertebral bodies' centres, their half width and half de
 _Z, _Y = np.array(SPINE).T[:2]
 
 
-def spine_y(z: float) -> float:
+def spine_y(z: Number) -> float:
     """Depth (mm, LPS y) of the vertebral bodies' centres at a height."""
     return float(np.interp(z, _Z, _Y))
 
 
-def canal_y(z: float) -> float:
+def canal_y(z: Number) -> float:
     """Depth (mm, LPS y) of the spinal canal's centre at a height."""
     return spine_y(z) + float(np.interp(z, [80, 220, 400, 560, 640], [27, 27, 24, 19, 18]))
-
-
-def column(dx: float, dy: float, rx: float, ry: float, low: float, high: float) -> Stack:
-    """A column that runs along the spine at an offset from it, in mm."""
-    heights = np.linspace(low, high, 14)
-    return Stack([(z, dx, spine_y(z) + dy, rx, ry) for z in heights])
 
 
 @dataclass
@@ -150,7 +144,7 @@ def skeleton(trunk: Trunk) -> list[Structure]:
     return [*_ribs(trunk), *_shoulder(), *_pelvis(), *_spine(trunk)]
 
 
-def _bone(shape: Shape, cortex_mm: float = 3.0) -> list[Structure]:
+def _bone(shape: Shape, cortex_mm: Number = 3) -> list[Structure]:
     return [
         Structure((), shape, "cortical_bone"),
         Structure((), Grown(shape, -cortex_mm), "spongy_bone"),
