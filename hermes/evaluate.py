@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hermes.masks import load_masks
 from hermes.metrics import dice_per_class, false_positive_volume_ml, hd95, nsd
-from hermes.store import load_masks, open_case
+from hermes.store import open_case
 from hermes.tables import read_tsv, write_tsv
 from hermes.volume import read_nifti, reorient
 

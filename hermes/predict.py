@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hermes.dataset import cases_of
+from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
 from hermes.precision import choose_device, choose_dtype
 from hermes.registry import modality_id
 from hermes.resample import resample_label_to
-from hermes.store import open_case, save_masks
+from hermes.store import open_case
 from hermes.tables import write_tsv
 from hermes.volume import Volume, reorient_like, write_nifti
 from hermes.windows import sliding_window
