@@ -1,0 +1,116 @@
+"""The workflow as a user meets it: the DAG, what an edit reruns, and DVC's stages beside it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hermes.sources import source_files
+
+ROOT = Path(__file__).parents[1]
+PHASES = {
+    "data": ["phantom", "download", "convert", "preprocess", "split"],
+    "train": ["train"],
+    "score": ["predict", "evaluate"],
+    "report": ["report.tables", "report.statistics"],
+}
+
+
+def snakemake(*arguments: str, cwd: Path = ROOT) -> str:
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """The tracked part of the repository, so that nothing built here plays a part."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("Snakefile", "workflow", "config", "hermes"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder
+
+
+def jobs(text: str) -> dict[str, int]:
+    """The job counts that a dry run prints."""
+    table = text.split("Job stats:", 1)[1].split("total", 1)[0].splitlines()
+    rows = [line.split() for line in table]
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+
+
+def test_table2_of_the_phantom_needs_eleven_datasets_and_twelve_networks(checkout):
+    found = jobs(snakemake("-n", "--cores", "2", "results/table2.csv", cwd=checkout))
+    assert found == {
+        **dict.fromkeys(("phantom", "convert", "preprocess", "split"), 11),
+        "train": 12,
+        "predict": 22,
+        "evaluate": 22,
+        "table": 1,
+        "configured_study": 1,
+    }
+
+
+def test_the_papers_study_plans_the_same_table_from_downloads(checkout):
+    text = snakemake("-n", "--config", "study=paper", "--", "results/table2.csv", cwd=checkout)
+    found = jobs(text)
+    assert found["download"] == 11
+    assert found["train"] == 12
+    assert "phantom" not in found
+
+
+def test_an_unknown_study_is_answered_in_one_line(checkout):
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", "study=phantm"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "did you mean 'phantom'" in done.stdout + done.stderr
+
+
+def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
+    arguments = {
+        "dataset": "bcv",
+        "cases": str(tmp_path / "missing.tsv"),
+        "rule": {"rule": "all_test"},
+        "seed": 0,
+        "out": str(tmp_path / "out.tsv"),
+    }
+    log = tmp_path / "logs" / "split.log"
+    script = str(ROOT / "workflow" / "scripts" / "stage.py")
+    done = subprocess.run(
+        [sys.executable, script, "split", json.dumps(arguments), str(log)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "missing.tsv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Traceback" in log.read_text()
+
+
+def test_dvc_stages_depend_on_all_code_that_they_run():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    seen: set[str] = set()
+    for phase, modules in PHASES.items():
+        seen |= {dep for dep in stages[phase]["deps"] if dep.startswith("hermes")}
+        for module in modules:
+            for source in source_files(f"hermes.{module}", ROOT):
+                covered = any(source == dep or source.startswith(f"{dep}/") for dep in seen)
+                assert covered, f"{phase}: {source} is missing from dvc.yaml"
+
+
+def test_dvc_outputs_are_ignored_by_git_and_owned_once():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outputs = [out.replace("${study}", "phantom") for s in stages.values() for out in s["outs"]]
+    assert len(outputs) == len(set(outputs))
+    for path in outputs:
+        ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT)
+        assert ignored.returncode == 0, path
