@@ -19,6 +19,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 Corner = tuple[int, int, int]
+# voxels worked on at once: few enough to stay in cache, enough to be worth sharing out to threads
+BLOCK_VOXELS = 1 << 20
 
 
 @runtime_checkable
@@ -59,8 +61,8 @@ def window_starts(size: int, window: int, stride: int) -> list[int]:
 @torch.inference_mode()
 def sliding_window(
     image: Sliceable,
-    window: tuple[int, int, int],
-    stride: int | tuple[int, int, int],
+    window: Sequence[int],
+    stride: int | Sequence[int],
     predict: Callable[[Tensor], Tensor],
     batch_size: int,
     classes: int,
@@ -114,7 +116,7 @@ class OpenSlab:
     def __init__(
         self,
         size: Corner,
-        window: Corner,
+        window: Sequence[int],
         starts: list[list[int]],
         classes: int,
         threshold: float,
@@ -122,15 +124,15 @@ class OpenSlab:
     ) -> None:
         self.extent = tuple(min(pair) for pair in zip(size, window, strict=True))
         self.sums = torch.zeros(classes, self.extent[0], *size[1:], device=device)
-        self.scratch = torch.empty(self.extent, device=device)
+        together = min(classes, max(1, BLOCK_VOXELS // math.prod(self.extent)))
+        self.scratch = torch.empty(together, *self.extent, device=device)
         # fresh zeroed pages cost no memory until written, and absent classes are never written
         self.masks = torch.zeros(classes, *size, dtype=torch.uint8)
         self.label = torch.zeros(size, dtype=torch.uint8)
         z, y, x = map(_coverage, size, self.extent, starts)
         # the sum that a voxel must pass is threshold * its windows, so nothing is ever divided
         self.limit = (threshold * y[:, None] * x).to(device)  # [y x], times the windows over z
-        self.lowest_limit = float(self.limit.min())
-        self.windows_over = z.tolist()
+        self.windows_over = z.to(device)
         self.first_open = 0
 
     def add(self, corner: Corner, logits: Tensor) -> None:
@@ -140,11 +142,15 @@ class OpenSlab:
         dz, dy, dx = self.extent
         area = (slice(y, y + dy), slice(x, x + dx))
         low = z % dz  # the window fills the ring from here to its end, then from its beginning
-        for sums, one in zip(self.sums, logits[:, :dz, :dy, :dx], strict=True):
-            probability = self.scratch.copy_(one).sigmoid_()  # a class at a time stays in cache
-            sums[low:, *area] += probability[: dz - low]
+        together = len(self.scratch)
+        parts = zip(
+            self.sums.split(together), logits[:, :dz, :dy, :dx].split(together), strict=True
+        )
+        for sums, part in parts:
+            probability = self.scratch[: len(part)].copy_(part).sigmoid_()
+            sums[:, low:, *area] += probability[:, : dz - low]
             if low:
-                sums[:low, *area] += probability[dz - low :]
+                sums[:, :low, *area] += probability[:, dz - low :]
 
     def finish(self) -> WindowPrediction:
         """Close what is still open and hand out the result."""
@@ -152,27 +158,32 @@ class OpenSlab:
         return WindowPrediction(self.masks.numpy(), self.label.numpy())
 
     def _close(self, end: int) -> None:
-        for z in range(self.first_open, end):
-            sums = self.sums[:, z % self.extent[0]]
-            self._threshold_plane(z, sums)
-            sums.zero_()
-        self.first_open = max(self.first_open, end)
+        """Finish planes first_open..end, in blocks that neither wrap in the ring nor grow large."""
+        depth, height, width = self.sums.shape[1:]
+        most = max(1, BLOCK_VOXELS // (height * width))
+        while self.first_open < end:
+            first, low = self.first_open, self.first_open % depth
+            planes = min(end - first, depth - low, most)
+            self._threshold(slice(first, first + planes), self.sums[:, low : low + planes])
+            self.first_open += planes
 
-    def _threshold_plane(self, z: int, sums: Tensor) -> None:
-        """Write masks and label of plane z from its sums [k y x]."""
-        limit = self.limit * self.windows_over[z]
-        peaks = sums.amax((1, 2)).tolist()
+    def _threshold(self, planes: slice, sums: Tensor) -> None:
+        """Write masks and label of some planes from their sums [k z y x], then zero the sums."""
+        limit = self.windows_over[planes, None, None] * self.limit
+        lowest = float(limit.min())
+        peaks = sums.amax((1, 2, 3)).tolist()
         if any(map(math.isnan, peaks)):
-            raise ValueError(f"predict returned NaN logits over plane z = {z}")
+            raise ValueError(f"predict returned NaN logits near plane z = {planes.start}")
         best, label = limit.clone(), torch.zeros_like(limit, dtype=torch.uint8)
         for k, peak in enumerate(peaks):
-            if peak <= self.lowest_limit * self.windows_over[z]:
+            if peak <= lowest:
                 continue  # most classes are absent from most planes
-            self.masks[k, z] = sums[k] > limit
+            self.masks[k, planes] = sums[k] > limit
             ahead = (sums[k] > best).view(torch.uint8)
             torch.maximum(label, ahead.mul_(k + 1), out=label)  # later values are the larger
             torch.maximum(best, sums[k], out=best)
-        self.label[z] = label
+        self.label[planes] = label
+        sums.zero_()
 
 
 def _volume_size(image: Sliceable) -> Corner:
@@ -193,7 +204,7 @@ def _coverage(size: int, extent: int, starts: list[int]) -> Tensor:
 def _crops(
     image: Sliceable,
     size: Corner,
-    window: Corner,
+    window: Sequence[int],
     starts: list[list[int]],
     device: str | torch.device,
 ) -> Iterator[tuple[Corner, Tensor]]:
@@ -205,7 +216,7 @@ def _crops(
             yield (z, y, x), slab[None, :, y : y + height, x : x + width]
 
 
-def _read_slab(image: Sliceable, first: int, end: int, window: Corner) -> Tensor:
+def _read_slab(image: Sliceable, first: int, end: int, window: Sequence[int]) -> Tensor:
     """Planes first..end as float32 [z y x], zero padded at the end of every axis to the window.
 
     ASSUME: padding goes after the volume, with 0, the mean of a z-scored image.

@@ -102,8 +102,8 @@ def test_only_the_open_slab_is_held_in_float(monkeypatch, depth, height):
 
     monkeypatch.setattr(windows, "OpenSlab", Watched)
     sliding_window(random_image(depth, 12, 10), (8, 6, 5), (4, 3, 5), noisy_predict, 2, CLASSES)
-    slab, window, plane = CLASSES * height * 12 * 10, height * 6 * 5, 12 * 10
-    assert set(held) == {((CLASSES, height, 12, 10), slab + window + plane)}
+    slab, window, counts = CLASSES * height * 12 * 10, CLASSES * height * 6 * 5, 12 * 10 + depth
+    assert set(held) == {((CLASSES, height, 12, 10), slab + window + counts)}
 
 
 def test_a_chunked_store_is_read_by_slabs_and_gives_the_same():
@@ -145,7 +145,7 @@ def test_wrong_predictions_and_images_are_named():
     image = torch.zeros(6, 6, 6)
     with pytest.raises(ValueError, match=r"expected \(1, 2, 4, 4, 4\)"):
         sliding_window(image, (4, 4, 4), 2, lambda c: c, 1, 2)
-    with pytest.raises(ValueError, match="NaN logits over plane z = 0"):
+    with pytest.raises(ValueError, match="NaN logits near plane z = 0"):
         sliding_window(image, (4, 4, 4), 2, lambda c: c * torch.nan, 1, 1)
     with pytest.raises(ValueError, match="got shape"):
         sliding_window(torch.zeros(2, 6, 6, 6), (4, 4, 4), 2, lambda c: c, 1, 1)
