@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hermes.convert import ConvertError
+from hermes.volume import read_nifti, reorient_like
 
 NIFTI = [
     {
@@ -64,6 +65,10 @@ def test_oblique_grid_is_reordered_and_never_resampled(raw, card):
     assert np.array_equal(done.image("a"), image)
     assert np.array_equal(np.bincount(done.label("a").ravel()), np.bincount(label.ravel()))
     assert np.allclose(done.affine("a"), tilt @ fabricate.LPS, atol=1e-5)
+    native = np.array(done.cases["a"]["native_affine"].split(), float).reshape(4, 4)
+    size = [int(n) for n in done.cases["a"]["native_size"].split()]
+    back = reorient_like(read_nifti(done.out / "a.nii.gz"), native, size)
+    assert np.array_equal(back.array, moved)
 
 
 def test_label_stored_in_another_orientation_than_its_image(raw, card):
@@ -78,8 +83,8 @@ def test_geometry_of_the_image_is_taken_where_the_card_says_so(raw, tmp_path):
     label_source = {"format": "nifti", "path": "label/{case}.nii.gz", "geometry": "image"}
     card = fabricate.write_card(tmp_path / "toy.yaml", [NIFTI[0] | {"label": label_source}])
     image, label = fabricate.anatomy()
-    moved, affine = fabricate.in_orientation(image, "RAS")
-    moved_label, _ = fabricate.in_orientation(fabricate.published(label), "RAS")
+    moved, affine = fabricate.in_orientation(image, "ASR")
+    moved_label, _ = fabricate.in_orientation(fabricate.published(label), "ASR")
     fabricate.save_nifti(raw / "img" / "a.nii.gz", moved, affine)
     fabricate.save_nifti(raw / "label" / "a.nii.gz", moved_label, np.eye(4))
     done = fabricate.convert(raw, card)
@@ -97,11 +102,11 @@ def test_images_are_int16_only_where_that_loses_nothing(raw, card, scale, dtype)
     assert np.allclose(found, image * scale)
 
 
-def test_names_numbers_subsets_and_what_is_passed_over(raw, tmp_path):
+def test_names_numbers_and_subsets(raw, tmp_path):
     images = [
         {
-            "pattern": f"{folder}/img_{{number}}.nii.gz",
-            "case": "img_{number}",
+            "pattern": f"{folder}/v3_img_{{number}}.nii.gz",
+            "case": "v3_img_{number}",
             "patient": "p{number}",
             "subset": subset,
             "numbers": [1, 499],
@@ -111,15 +116,14 @@ def test_names_numbers_subsets_and_what_is_passed_over(raw, tmp_path):
     ]
     card = fabricate.write_card(tmp_path / "toy.yaml", images)
     image, _ = fabricate.anatomy()
-    for path in ("tr/img_10", "tr/img_2", "va/img_003", "tr/img_500", "__MACOSX/tr/img_7"):
+    for path in ("tr/v3_img_10", "tr/v3_img_2", "va/v3_img_003", "tr/v3_img_500"):
         fabricate.save_nifti(raw / f"{path}.nii.gz", image)
-    fabricate.save_nifti(raw / "tr" / "._img_9.nii.gz", image)
     done = fabricate.convert(raw, card, workers=2)
-    assert list(done.cases) == ["img_2", "img_003", "img_10"]
+    assert list(done.cases) == ["v3_img_2", "v3_img_003", "v3_img_10"]
     assert [row["subset"] for row in done.cases.values()] == ["train", "test", "train"]
-    assert done.cases["img_003"]["patient"] == "p003"
-    assert done.cases["img_003"]["source"] == "va/img_003.nii.gz"
-    assert done.cases["img_003"]["label_sha256"] == ""
+    assert done.cases["v3_img_003"]["patient"] == "p003"
+    assert done.cases["v3_img_003"]["source"] == "va/v3_img_003.nii.gz"
+    assert done.cases["v3_img_003"]["label_sha256"] == ""
     assert not list(done.out.glob("*_label.nii.gz"))
     assert not done.rejected
 
