@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int32, Int64, Integer, Real, UInt8
 
 from hermes.convert.raw import CaseError
 from hermes.schema import Card
 from hermes.volume import INTEGER_TOLERANCE
 
 
-def check_image(array: np.ndarray) -> None:
-    """Refuse an image [z, y, x] without usable content.
+def check_image(array: Real[np.ndarray, "z y x"]) -> None:
+    """Refuse an image without usable content.
 
     Raises:
         CaseError: voxels that are not finite, or one value everywhere.
@@ -25,7 +26,7 @@ def check_image(array: np.ndarray) -> None:
         raise CaseError(f"constant image: every voxel is {low:g}")
 
 
-def compact(array: np.ndarray) -> np.ndarray:
+def compact(array: Real[np.ndarray, "z y x"]) -> Real[np.ndarray, "z y x"]:
     """Store a finite image as int16 where that loses nothing, else as float32."""
     if array.dtype == np.int16:
         return array
@@ -36,7 +37,7 @@ def compact(array: np.ndarray) -> np.ndarray:
     return small if np.array_equal(small, array) else array.astype(np.float32)
 
 
-def whole_numbers(array: np.ndarray, where: str) -> np.ndarray:
+def whole_numbers(array: Real[np.ndarray, "z y x"], where: str) -> Int32[np.ndarray, "z y x"]:
     """Return label values as int32.
 
     Raises:
@@ -57,8 +58,10 @@ def whole_numbers(array: np.ndarray, where: str) -> np.ndarray:
     return whole.astype(np.int32)
 
 
-def canonical_values(values: np.ndarray, card: Card) -> np.ndarray:
-    """Map published label values [z, y, x] (integers) to canonical ones, uint8.
+def canonical_values(
+    values: Integer[np.ndarray, "z y x"], card: Card
+) -> UInt8[np.ndarray, "z y x"]:
+    """Map published label values to canonical ones.
 
     Raises:
         CaseError: a value that the card neither lists nor ignores, unless the card reads such
@@ -80,8 +83,8 @@ def canonical_values(values: np.ndarray, card: Card) -> np.ndarray:
     return table[offsets]
 
 
-def count_along_x(label: np.ndarray, classes: int) -> np.ndarray:
-    """Count a label's [z, y, x] voxels by canonical value and x index: int64 [classes + 1, x]."""
+def count_along_x(label: UInt8[np.ndarray, "z y x"], classes: int) -> Int64[np.ndarray, "values x"]:
+    """Count a label's voxels by canonical value (0 to `classes`) and x index."""
     width = label.shape[2]
     columns = np.arange(width, dtype=np.int64)
     size = (classes + 1) * width
@@ -90,7 +93,9 @@ def count_along_x(label: np.ndarray, classes: int) -> np.ndarray:
     return np.reshape(total, (classes + 1, width))
 
 
-def wrong_sides(image: np.ndarray, counts: np.ndarray, card: Card) -> list[str]:
+def wrong_sides(
+    image: Real[np.ndarray, "z y x"], counts: Int64[np.ndarray, "values x"], card: Card
+) -> list[str]:
     """Name the structures whose centroid is not on the side of the body the card says.
 
     ASSUME: the body's midline is the mean x of the voxels brighter than the image's mean; it
