@@ -11,8 +11,9 @@ sizes and spacings alone say where every voxel is, the way back is the same map 
 exchanged, and resampling commutes with flips. `resampled_affine` follows.
 
 No smoothing comes before downsampling: ASSUME as published, where plain B-spline interpolation
-is applied; detail finer than the target voxel aliases. A spline overshoots at sharp edges by up to
-a tenth or so of the step and is not clipped here: clip intensities before, as preprocess does.
+is applied; detail finer than the target voxel aliases. A spline overshoots at sharp edges, by up
+to a tenth or so of the step, and is not clipped here: the intensity window of preprocess, which
+comes after, bounds it.
 """
 
 from collections.abc import Iterator, Sequence
