@@ -30,7 +30,7 @@ def liver_shape(body: Body, inner: Shape) -> Shape:
     """The liver: two lobes under the diaphragm, cut off below along a line that rises leftwards."""
     lobes = Union(
         [
-            Ellipsoid((-80, 4, 268), (64, 86, 96)),
+            Ellipsoid((-80, 4, 270), (68, 91, 102)),
             Ellipsoid((-30, -28, 300), (62, 58, 50)),
             Ellipsoid((28, -50, 306), (56, 34, 36)),
         ],

@@ -12,7 +12,8 @@ def head_outline() -> Shape:
     return Union(
         [
             Ellipsoid((0, 6, 738), (79, 98, 76)),
-            Ellipsoid((0, -40, 668), (60, 58, 72), power=2.3),
+            Ellipsoid((0, -40, 666), (62, 60, 72), power=2.4),
+            Ellipsoid((0, -64, 628), (44, 40, 32), power=2.3),
             Ellipsoid((0, 10, 672), (68, 60, 60)),
             Ellipsoid((0, -102, 682), (11, 15, 18)),
             Paired(Ellipsoid((78, 22, 700), (6, 14, 28), (0, 0, 20))),
@@ -36,12 +37,16 @@ def head(body: Body, space: Shape) -> list[Structure]:
 
 def _sided(name: str, shape: Shape, tissue: str, body: Body) -> list[Structure]:
     """The left structure as given and the right one as its mirror image, each varied by itself."""
-    structures = []
-    for side, sign in (("left", 1), ("right", -1)):
-        half = HalfSpace((0, 0, 0), (-sign, 0, 0))
-        own = body.vary(f"{side}_{name}", Paired(shape))
-        structures.append(Structure((f"{side}_{name}",), Common([own, half]), tissue))
-    return structures
+    whole = {side: body.vary(f"{side}_{name}", Paired(shape)) for side in ("left", "right")}
+    return [part for side in whole for part in _halves(name, whole[side], tissue, (side,))]
+
+
+def _halves(
+    name: str, shape: Shape, tissue: str, sides: tuple[str, ...] = ("left", "right")
+) -> list[Structure]:
+    """What of a shape lies left and right of the middle, as structures of their own."""
+    middle = {"left": HalfSpace((0, 0, 0), (-1, 0, 0)), "right": HalfSpace((0, 0, 0), (1, 0, 0))}
+    return [Structure((f"{s}_{name}",), Common([shape, middle[s]]), tissue) for s in sides]
 
 
 def _face() -> list[Structure]:
@@ -157,18 +162,8 @@ def _jaw(body: Body) -> list[Structure]:
     return [
         Structure((), Paired(chewing), "muscle"),
         Structure((), Paired(Union([teeth, upper])), "tooth"),
-        *_sided("mandible", bone, "cortical_bone", body),
+        *_halves("mandible", body.vary("mandible", Paired(bone)), "cortical_bone"),
         *_sided("parotid", Ellipsoid((58, 14, 662), (13, 20, 27), (0, 0, 15)), "parotid", body),
         *_sided("tmj", joint, "cartilage", body),
-        *[
-            Structure(
-                (f"{side}_tmj",),
-                Common([Paired(Ellipsoid((55, -4, 694), (7, 5.5, 6))), half]),
-                "cortical_bone",
-            )
-            for side, half in (
-                ("left", HalfSpace((0, 0, 0), (-1, 0, 0))),
-                ("right", HalfSpace((0, 0, 0), (1, 0, 0))),
-            )
-        ],
+        *_halves("tmj", Paired(Ellipsoid((55, -4, 694), (7, 5.5, 6))), "cortical_bone"),
     ]

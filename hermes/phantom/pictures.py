@@ -153,7 +153,7 @@ def draw_group(path: Path, views: list[View], study: bool) -> None:
         plane = PROTOCOLS[view.dataset].spacing_mm[0]
         draw_row(row, view, 5.0 if study else FINE_MM.get(view.dataset, 2.4) / plane)
     fig.tight_layout(pad=0.3)
-    fig.savefig(path, dpi=80, metadata={"Software": None})
+    fig.savefig(path, dpi=95, metadata={"Software": None})
     plt.close(fig)
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         path, optimize=True

@@ -168,9 +168,7 @@ def _ribs(trunk: Trunk) -> list[Structure]:
 def _shoulder() -> list[Structure]:
     scapula = Ellipsoid((98, 76, 478), (40, 6, 62), (0, 8, 24))
     clavicle = Tube([(16, -56, 520, 8), (70, -34, 540, 6), (138, 4, 542, 8)], 6)
-    humerus = Union(
-        [Ellipsoid((156, 14, 524), (24, 24, 24)), Tube([(158, 14, 520, 15), (184, 2, 470, 12)], 1)]
-    )
+    humerus = Ellipsoid((150, 14, 522), (24, 24, 25))
     return [part for shape in (scapula, clavicle, humerus) for part in _bone(Paired(shape))]
 
 
