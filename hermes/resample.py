@@ -5,8 +5,8 @@ coefficients and evaluating them are both linear, so both fold into one band of 
 volume is resampled by three matrix products (Unser, Aldroubi, Eden 1993, "B-spline signal
 processing"). Oblique targets take the general path, `resample_to`.
 
-Convention: the CENTRES of the two grids coincide, as does the field of view to within half a
-target voxel at either end. The size is the rounded quotient of extent and target spacing, so
+Convention: the CENTRES of the two grids coincide, and the fields of view do to within a quarter of
+a target voxel at either end. The size is the rounded quotient of extent and target spacing, so
 sizes and spacings alone say where every voxel is, the way back is the same map with the two grids
 exchanged, and resampling commutes with flips. `resampled_affine` follows.
 
@@ -30,8 +30,12 @@ from hermes.volume import Affine, Volume
 Spacing = Sequence[float | int]
 Size = tuple[int, int, int]
 
-NEGLIGIBLE_WEIGHT = 1e-8
-"""Spline weights below it are zero: they are under float32 resolution, and denormals are slow."""
+SPLINE_REACH = 16
+"""Source voxels on either side that a spline value depends on: its weights fall by 0.268 with each,
+here to 1e-9."""
+
+NEGLIGIBLE_WEIGHT = 1e-9
+"""Weights below it are zero: float32 does not resolve them, and denormal numbers are slow."""
 
 BAND_ROWS = 32
 """Target voxels that share one block of the band matrix (32 to 64 were fastest)."""
@@ -171,14 +175,14 @@ class _Band(NamedTuple):
 
 
 def _spline_bands(size: int, target_size: int, step: float) -> list[_Band]:
-    weights = _spline_weights(size, _positions(size, target_size, step))
+    positions = _positions(size, target_size, step)
     bands = []
     for start in range(0, target_size, BAND_ROWS):
-        rows = weights[start : start + BAND_ROWS]
-        used = np.flatnonzero(rows.any(axis=0))
-        columns = slice(int(used[0]), int(used[-1]) + 1)
-        block = torch.from_numpy(np.ascontiguousarray(rows[:, columns], dtype=np.float32))
-        bands.append(_Band(slice(start, start + len(rows)), columns, block))
+        block = positions[start : start + BAND_ROWS]
+        first = max(0, int(block[0]) - SPLINE_REACH)
+        last = min(size, int(block[-1]) + SPLINE_REACH + 2)
+        weights = torch.from_numpy(_spline_weights(last - first, block - first)).float()
+        bands.append(_Band(slice(start, start + len(block)), slice(first, last), weights))
     return bands
 
 
@@ -189,8 +193,7 @@ def _spline_weights(size: int, positions: np.ndarray) -> np.ndarray:
     spline = CubicSpline(np.arange(size), np.eye(size), bc_type="natural")
     inside = np.clip(positions, 0, size - 1)
     weights = spline(inside) + (positions - inside)[:, None] * spline(inside, 1)
-    weights[np.abs(weights) < NEGLIGIBLE_WEIGHT] = 0
-    return weights
+    return np.where(np.abs(weights) < NEGLIGIBLE_WEIGHT, 0, weights)
 
 
 class _Neighbours(NamedTuple):
