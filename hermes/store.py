@@ -2,7 +2,7 @@
 
 A case is `{case}_image.b2nd` (float16, with the meta in its vlmeta) and `{case}_label.b2nd`
 (uint8), both (z, y, x) Blosc2 arrays (https://www.blosc.org). LZ4HC with bit shuffling decodes
-about 1.5 times as fast as Zstandard, which is up to a tenth smaller, and its files are a twelfth
+about 1.5 times as fast as Zstandard, which is up to an eighth smaller; its files are a twelfth
 smaller than LZ4's; measured by benchmarks/storage.py on 158^3 crops.
 """
 
@@ -24,7 +24,7 @@ IMAGE_STEP = 2.0**-8
 ASSUME: float16 alone steps by 2^-10 between 1 and 2 and much finer near zero, spending bits on
 noise that no codec can squeeze. The rounding error, 2^-9 at most and 0.0011 root mean square (0.5
 HU in a CT clipped to [-991, 500]), is a hundredth of the noise that augmentation adds; the file
-is a fifth smaller.
+is at least a fifth smaller.
 """
 
 CHUNK_VOXELS = 64
