@@ -7,6 +7,7 @@ reported as its volume.
 """
 
 import logging
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from hermes.masks import load_masks
-from hermes.metrics import dice_per_class, false_positive_volume_ml, hd95, nsd
+from hermes.metrics import (
+    dice_from_label_maps,
+    dice_per_class,
+    false_positive_volume_ml,
+    surface_scores,
+)
 from hermes.store import open_case
 from hermes.tables import read_tsv, write_tsv
 from hermes.volume import read_nifti, reorient
@@ -79,28 +85,46 @@ def score_case(
 ) -> list[dict[str, str]]:
     """Scores of one case on both grids, as rows of the table."""
     stored = open_case(folder, case)
-    masks = load_masks(predictions / f"{case}_grid.b2nd")
-    rows = _score(
-        masks, stored.label[...], stored.meta["grid_spacing_mm"], nsd_tolerance_mm, surface
+    masks, label = load_masks(predictions / f"{case}_grid.b2nd"), stored.label[...]
+    on_model = {"dice": dice_per_class(masks, label).tolist()} | _score_pairs(
+        ((mask.astype(bool), label == k) for k, mask in enumerate(masks, start=1)),
+        stored.meta["grid_spacing_mm"],
+        nsd_tolerance_mm,
+        surface,
     )
-    on_model = _rows(case, structures, rows, "model")
-    native = reorient(read_nifti(predictions / f"{case}.nii.gz", dtype=np.uint8))
+    found = reorient(read_nifti(predictions / f"{case}.nii.gz", dtype=np.uint8)).array
     reference = read_nifti(canonical / f"{case}_label.nii.gz", dtype=np.uint8)
-    split = np.stack([native.array == k for k in range(1, len(structures) + 1)]).astype(np.uint8)
-    rows = _score(split, reference.array, reference.spacing_mm, nsd_tolerance_mm, surface)
-    return on_model + _rows(case, structures, rows, "native")
+    classes = range(1, len(structures) + 1)
+    on_native = {
+        "dice": dice_from_label_maps(found, reference.array, len(structures)).tolist()
+    } | _score_pairs(
+        ((found == k, reference.array == k) for k in classes),
+        reference.spacing_mm,
+        nsd_tolerance_mm,
+        surface,
+    )
+    return [
+        *_rows(case, structures, on_model, "model"),
+        *_rows(case, structures, on_native, "native"),
+    ]
 
 
-def _score(
-    masks: np.ndarray, label: np.ndarray, spacing_mm, nsd_tolerance_mm: float, surface: bool
+def _score_pairs(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    spacing_mm: Sequence[float],
+    nsd_tolerance_mm: float,
+    surface: bool,
 ) -> dict[str, list[float]]:
-    """Metric -> value per class, for masks [K, z, y, x] against a label map [z, y, x]."""
-    values: dict[str, list[float]] = {"dice": dice_per_class(masks, label).tolist()}
-    pairs = [(mask.astype(bool), label == k) for k, mask in enumerate(masks, start=1)]
-    if surface:
-        values["nsd"] = [nsd(p, r, spacing_mm, nsd_tolerance_mm) for p, r in pairs]
-        values["hd95"] = [hd95(p, r, spacing_mm) for p, r in pairs]
-    values["false_positive_ml"] = [false_positive_volume_ml(p, r, spacing_mm) for p, r in pairs]
+    """Metric -> value per class, for (prediction, reference) masks [z, y, x], one at a time."""
+    values: dict[str, list[float]] = {"nsd": [], "hd95": []} if surface else {}
+    values["false_positive_ml"] = []
+    for prediction, reference in pairs:
+        if surface:
+            scores = surface_scores(prediction, reference, spacing_mm, nsd_tolerance_mm)
+            values["nsd"].append(scores.nsd)
+            values["hd95"].append(scores.hd95)
+        extra = false_positive_volume_ml(prediction, reference, spacing_mm)
+        values["false_positive_ml"].append(extra)
     return values
 
 

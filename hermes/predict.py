@@ -158,6 +158,7 @@ def segment(
         batch_size=windows.batch,
         classes=len(tasks),
         threshold=windows.threshold,
+        device=where,
     )
 
 
