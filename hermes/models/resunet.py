@@ -154,7 +154,7 @@ def class_logits(
 
     Each image has its own classes, so the cost is that of the classes asked for.
     """
-    voxels = feature.flatten(2)
+    voxels = feature.permute(0, 2, 3, 4, 1).flatten(1, 3).transpose(1, 2)  # b c (d h w), a view
     if bias is None:
         logits = torch.bmm(weights, voxels)
     else:

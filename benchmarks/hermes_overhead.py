@@ -1,0 +1,96 @@
+"""What the priors cost: Hermes-R beside the ResUNet, inference and training step, in one run.
+
+    python benchmarks/hermes_overhead.py --base 8 --size 64
+
+The paper's setting is --base 32 --size 128 (1.033 times the arithmetic). CPU time by default, so
+that other work on the machine disturbs less; with several threads it is that of all of them.
+Forward and backward passes of the two are timed in turn, and the best of each is kept.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hermes.losses import segmentation_loss
+from hermes.models import ModelSpec, build_model
+
+
+def specification(method: str, base_channels: int, tasks: int) -> ModelSpec:
+    """The paper's table sizes, with `tasks` of the 72 wanted."""
+    return ModelSpec(
+        method=method,
+        backbone="resunet",
+        base_channels=base_channels,
+        tasks=tuple(f"task/{row}" for row in range(72)),
+        datasets={"wanted": tuple(f"task/{row}" for row in range(tasks))},
+        modalities=("ct", "t1", "t2", "cine", "pet", "unknown"),
+    )
+
+
+def inference(model: nn.Module, inputs: tuple, label: torch.Tensor) -> None:
+    with torch.inference_mode():
+        model(*inputs)
+
+
+def training_step(model: nn.Module, inputs: tuple, label: torch.Tensor) -> None:
+    model.zero_grad(set_to_none=True)
+    logits = model(*inputs).logits
+    sum(segmentation_loss(logits, label, inputs[1] + 1)).backward()
+
+
+def best_times(calls: dict[tuple, Callable[[], None]], repeats: int) -> dict[tuple, float]:
+    """Best CPU milliseconds of each call; the calls take turns."""
+    times: dict[tuple, list[float]] = {key: [] for key in calls}
+    for _ in range(repeats + 1):  # the first turn warms up
+        for key, call in calls.items():
+            start = time.process_time()
+            call()
+            times[key].append((time.process_time() - start) * 1e3)
+    return {key: min(values[1:]) for key, values in times.items()}
+
+
+def prepare(arguments: argparse.Namespace) -> dict[tuple, Callable[[], None]]:
+    """(work, precision, method) -> a call."""
+    batch, size = arguments.batch, arguments.size
+    image = torch.randn(batch, 1, size, size, size)
+    label = torch.randint(0, arguments.tasks + 1, (batch, size, size, size), dtype=torch.uint8)
+    tasks = torch.arange(arguments.tasks).repeat(batch, 1)
+    inputs = (image, tasks, torch.zeros(batch).long(), torch.zeros(batch).long())
+    calls = {}
+    for method in ("traditional", "hermes"):
+        model = build_model(specification(method, arguments.base, arguments.tasks))
+        for work in (inference, training_step):
+            for precision, enabled in (("float32", False), ("bfloat16", True)):
+
+                def call(model=model, work=work, enabled=enabled):
+                    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                        work(model, inputs, label)
+
+                calls[work.__name__, precision, method] = call
+    return calls
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    defaults = {"base": 8, "size": 64, "batch": 1, "tasks": 14, "threads": 1, "repeats": 5}
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    times = best_times(prepare(arguments), arguments.repeats)
+    for work in ("inference", "training_step"):
+        for precision in ("float32", "bfloat16"):
+            plain, hermes = (times[work, precision, each] for each in ("traditional", "hermes"))
+            wide = times[work, "float32", "hermes"]
+            print(
+                f"{work:14s} {precision:9s} ResUNet {plain:9.1f} ms  Hermes-R {hermes:9.1f} ms"
+                f"  overhead {hermes / plain:5.3f}x  bfloat16 gains {wide / hermes:5.2f}x"
+            )
+
+
+if __name__ == "__main__":
+    main()
