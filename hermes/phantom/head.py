@@ -63,7 +63,7 @@ def _face() -> list[Structure]:
         Structure((), cheek, "fat"),
         Structure((), Ellipsoid((0, -46, 642), (24, 34, 20)), "muscle"),
         Structure((), pharynx, "airway"),
-        Structure((), Paired(Ellipsoid((17, 2, 582), (9, 11, 22))), "pituitary"),  # thyroid gland
+        Structure((), Paired(Ellipsoid((17, 2, 582), (9, 11, 22))), "gland"),  # thyroid
     ]
 
 

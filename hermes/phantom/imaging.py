@@ -100,14 +100,14 @@ def mri(contrast: Contrast, draw: np.random.Generator, noise: Number, bias: Numb
 
 
 def tomography(
-    draw: np.random.Generator, arterial: Number, portal: Number, noise: Number = 11
+    draw: np.random.Generator, arterial: Number, portal: Number, noise: Number = 6
 ) -> Scan:
     """A CT image: HU, gaussian noise, the strength of the contrast agent drawn by +-15 %."""
     strength = draw.uniform(0.85, 1.15)
     return Scan(
         ct(arterial * strength, portal * strength),
         noise * draw.uniform(0.8, 1.3),
-        texture=0.02,
+        texture=0.006,
         gains=_individual(draw, 0.02),
     )
 

@@ -15,7 +15,7 @@ from hermes.phantom.imaging import (
 
 def portal(draw: np.random.Generator) -> Scan:
     """CT in the portal venous phase."""
-    return tomography(draw, arterial=0.15, portal=1.0)
+    return tomography(draw, arterial=0.25, portal=1.0)
 
 
 def late_arterial(draw: np.random.Generator) -> Scan:
@@ -33,17 +33,17 @@ def any_phase(draw: np.random.Generator) -> Scan:
 
 def native_chest(draw: np.random.Generator) -> Scan:
     """CT of the chest with little contrast agent."""
-    return tomography(draw, arterial=0.05, portal=0.35, noise=13)
+    return tomography(draw, arterial=0.05, portal=0.35, noise=8)
 
 
 def mixed_chest(draw: np.random.Generator) -> Scan:
     """CT of the chest with more or less contrast agent."""
-    return tomography(draw, arterial=draw.uniform(0, 0.35), portal=draw.uniform(0.1, 0.7), noise=13)
+    return tomography(draw, arterial=draw.uniform(0, 0.35), portal=draw.uniform(0.1, 0.7), noise=8)
 
 
 def head_ct(draw: np.random.Generator) -> Scan:
     """CT of the head: thicker slices, less noise."""
-    return tomography(draw, arterial=0.1, portal=0.5, noise=5)
+    return tomography(draw, arterial=0.1, portal=0.5, noise=4)
 
 
 def unknown_mr(draw: np.random.Generator) -> Scan:

@@ -65,7 +65,7 @@ _HEAD = _numbered(
 )
 
 
-_TRUNK = (390.0, 310.0)
+_TRUNK = (375.0, 285.0)
 PROTOCOLS: dict[str, Protocol] = {
     "bcv": Protocol(
         _BCV,
@@ -81,7 +81,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "ss_t": Protocol(
         _numbered("left_lung right_lung heart esophagus trachea spinal_cord"),
         (1.17, 5.0),
-        (420, 310),
+        (405, 285),
         (270, 590),
         ("LPS",),
         machines.native_chest,
@@ -178,7 +178,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "segthor": Protocol(
         _numbered("esophagus heart trachea aorta"),
         (0.98, 2.5),
-        (420, 310),
+        (405, 285),
         (285, 590),
         ("RAS", "LPS"),
         machines.mixed_chest,
