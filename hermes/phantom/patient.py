@@ -152,7 +152,7 @@ def _liver_tumors(structures: list[Structure], draw: np.random.Generator) -> lis
     liver = shape_of(structures, "liver")
     tumors = []
     for _ in range(int(draw.integers(1, 4))):
-        radius = draw.uniform(11, 23)
+        radius = draw.uniform(12, 24)
         shape = blob(place_inside(liver, 0.7 * radius, draw), radius, draw)
         tumors.append(
             Structure(("liver_tumor", "liver"), Common([shape, Grown(liver, -1)]), "liver_tumor")
@@ -163,7 +163,7 @@ def _liver_tumors(structures: list[Structure], draw: np.random.Generator) -> lis
 def _add_kidney_tumor(structures: list[Structure], body: Body, draw: np.random.Generator) -> None:
     side = "left" if "right_kidney" in body.missing or draw.random() < 0.5 else "right"
     kidney = kidney_shape(body, side)
-    radius = draw.uniform(13, 23)
+    radius = draw.uniform(15, 25)
     # ASSUME: half of the tumour bulges out of the kidney, never into the spine
     centre = place_inside(kidney, 5, draw)
     centre[0] += (6 if side == "left" else -6) * draw.random()
@@ -175,14 +175,14 @@ def _add_kidney_tumor(structures: list[Structure], body: Body, draw: np.random.G
 
 def _pancreas_tumor(body: Body, draw: np.random.Generator) -> list[Structure]:
     pancreas = pancreas_shape(body)
-    radius = draw.uniform(11, 18)
+    radius = draw.uniform(12, 18)
     shape = blob(place_inside(pancreas, 7, draw), radius, draw)
     shape = Common([shape, Grown(pancreas, 7)])
     return [Structure(("pancreas_tumor", "pancreas"), shape, "pancreas_tumor")]
 
 
 def _lesions(draw: np.random.Generator) -> list[Structure]:
-    """One to five foci where lymphoma, melanoma and lung cancer are found."""
+    """Two to six foci where lymphoma, melanoma and lung cancer are found."""
     height = float(draw.uniform(110, 520))
     sites = [
         (
@@ -202,10 +202,10 @@ def _lesions(draw: np.random.Generator) -> list[Structure]:
         (0.0, spine_y(height), height),
         (draw.uniform(30, 50) * draw.choice([-1, 1]), draw.uniform(0, 30), draw.uniform(590, 650)),
     ]
-    count = int(draw.integers(1, 6))
+    count = int(draw.integers(2, 7))
     structures = []
     for site in draw.permutation(len(sites))[:count]:
-        centre, radius = sites[site], draw.uniform(11, 24)
+        centre, radius = sites[site], draw.uniform(13, 26)
         parts = [blob(centre, radius, draw)]
         if draw.random() < 0.4:
             parts.append(blob(np.asarray(centre) + draw.normal(0, radius, 3), 0.7 * radius, draw))
