@@ -97,8 +97,8 @@ def _sinuses() -> list[Structure]:
 
 def _base(body: Body) -> list[Structure]:
     """Chiasm in its cistern, the pituitary in its saddle of bone."""
-    gland = body.vary("pituitary", Ellipsoid((0, -8, 708), (8, 6.5, 6.5)))
-    chiasm = body.vary("optic_chiasm", Ellipsoid((0, -10, 722), (10, 7, 4.5)))
+    gland = body.vary("pituitary", Ellipsoid((0, -8, 708), (8.6, 7.4, 7.4)))
+    chiasm = body.vary("optic_chiasm", Ellipsoid((0, -10, 722), (11, 8, 5.2)))
     return [
         Structure(("csf",), Ellipsoid((0, -6, 722), (18, 17, 9)), "csf"),
         Structure(
@@ -111,21 +111,21 @@ def _base(body: Body) -> list[Structure]:
 
 def _eyes(body: Body) -> list[Structure]:
     orbit = Ellipsoid((28, -58, 712), (19, 32, 18), (0, 0, -14))
-    nerve = Tube([(31, -64, 712, 4), (24, -40, 715, 4), (9, -16, 720, 4)], 6)
+    nerve = Tube([(31, -64, 712, 4.4), (24, -40, 715, 4.4), (9, -16, 720, 4.2)], 6)
     muscles = Union(
         [
             Tube([(45, -68, 712, 3), (36, -40, 713, 3.5), (22, -28, 714, 2.5)], 4),
             Tube([(18, -70, 712, 3), (15, -44, 713, 3.5), (14, -30, 714, 2.5)], 4),
         ]
     )
-    lens = Ellipsoid((33, -86, 712), (7, 4.6, 7))
+    lens = Ellipsoid((33, -87, 712), (8, 5.2, 8))
     return [
         Structure((), Paired(Grown(orbit, 3)), "cortical_bone"),
         Structure((), Common([Paired(orbit), HalfSpace((0, -92, 0), (0, -1, 0))]), "fat"),
         Structure((), Paired(muscles), "muscle"),
         *_sided("optic_nerve", nerve, "nerve", body),
-        Structure((), Paired(Ellipsoid((32, -76, 712), (15, 15, 15))), "muscle"),
-        *_sided("eye", Ellipsoid((32, -76, 712), (13.5, 13.5, 13.5)), "eye_fluid", body),
+        Structure((), Paired(Ellipsoid((32, -76, 712), (15.8, 15.8, 15.8))), "muscle"),
+        *_sided("eye", Ellipsoid((32, -76, 712), (14.2, 14.2, 14.2)), "eye_fluid", body),
         *_sided("lens", lens, "lens", body),
     ]
 
@@ -138,8 +138,8 @@ def _ears(body: Body) -> list[Structure]:
         Structure((), Paired(Union([petrous, mastoid], blend=5)), "ear_bone"),
         Structure((), Paired(Loops(Grown(mastoid, -3), 17, 0.35)), "airway"),
         Structure((), Paired(canal), "airway"),
-        *_sided("inner_ear", Ellipsoid((36, 14, 704), (8, 7, 7)), "fluid", body),
-        *_sided("middle_ear", Ellipsoid((53, 20, 704), (8, 8, 8)), "airway", body),
+        *_sided("inner_ear", Ellipsoid((36, 14, 704), (9, 8, 8)), "fluid", body),
+        *_sided("middle_ear", Ellipsoid((54, 20, 704), (8.5, 8.5, 8.5)), "airway", body),
     ]
 
 
