@@ -54,13 +54,15 @@ def draw(
     crop: tuple[int, int, int],
     margin: int,
     generator: torch.Generator,
+    affine_probability: float = AFFINE_PROBABILITY,
 ) -> Augmentation:
     """Draw the augmentation of a batch of `len(probabilities)` samples.
 
     `probabilities` (CPU) holds each sample's chance of every single change of intensity, `crop`
-    the output size in voxels (z, y, x), `margin` the voxels that the input has more per axis.
-    The same number of values is taken from `generator` (CPU) whatever happens. Raises
-    ValueError when a probability lies outside 0..1 or `margin` is negative.
+    the output size in voxels (z, y, x), `margin` the voxels that the input has more per axis,
+    `affine_probability` a sample's chance of being deformed. The same number of values is taken
+    from `generator` (CPU) whatever happens. Raises ValueError when a probability lies outside
+    0..1 or `margin` is negative.
     """
     if margin < 0:
         raise ValueError(f"margin must be 0 or more voxels, not {margin}")
@@ -85,7 +87,7 @@ def draw(
         margin=margin,
         # ASSUME: every corner is equally likely; the released code never takes the last one.
         start=torch.randint(0, margin + 1, (batch, 3), generator=generator),
-        affine=torch.rand(batch, generator=generator) < AFFINE_PROBABILITY,
+        affine=torch.rand(batch, generator=generator) < affine_probability,
         matrix=affine_matrix(scale, rotation.deg2rad(), shear),
         drawn=torch.rand(batch, len(INTENSITIES), generator=generator) < probabilities[:, None],
         amount=torch.stack([amounts[name] for name in INTENSITIES], dim=1),

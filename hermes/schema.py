@@ -290,6 +290,9 @@ class Training(Closed):
         0.0, ge=0, le=1, description="share of crops centred on an annotated voxel; paper: 0"
     )
     augment: bool = Field(True, description="the published augmentation")
+    affine_probability: float = Field(
+        0.5, ge=0, le=1, description="share of crops deformed by an affine; published: 0.5"
+    )
     validation_crops: int = Field(
         8, ge=0, description="fixed crops of validation cases whose loss is logged each epoch"
     )

@@ -253,7 +253,13 @@ def _step(progress: Progress, batch: Batch, settings: Training, step: int, seed:
 
 def _augmented(batch: Batch, settings: Training, step: int, seed: int) -> Batch:
     generator = torch.Generator().manual_seed((seed << 24) + step)
-    drawn = augment.draw(batch.probability.cpu(), settings.crop, settings.margin, generator)
+    drawn = augment.draw(
+        batch.probability.cpu(),
+        settings.crop,
+        settings.margin,
+        generator,
+        settings.affine_probability,
+    )
     image, label = augment.apply(drawn, batch.image, batch.label)
     return Batch(**{**vars(batch), "image": image, "label": label})
 
