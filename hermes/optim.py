@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+CACHE_VALUES = 2**16  # parameters updated at once on a CPU: 256 KiB, and as much for each state
+
 
 class Lamb(torch.optim.Optimizer):
     """Adam's direction r = m' / (sqrt(v') + eps) + weight_decay * w, scaled per tensor:
@@ -70,8 +72,8 @@ class Lamb(torch.optim.Optimizer):
             excess = (self.gradient_norm / self.max_gradient_norm).clamp_min(1.0)
             torch._foreach_div_(gradients, excess)
         for group, params in zip(self.param_groups, members, strict=True):
-            if params:
-                self._step_group(group, params)
+            for block in _blocks(params):
+                self._step_group(group, block)
         return loss
 
     def _step_group(self, group: dict, params: list[Tensor]) -> None:
@@ -109,6 +111,23 @@ class Lamb(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(parameter)
             state["square"] = torch.zeros_like(parameter)
         return state
+
+
+def _blocks(params: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters in runs that stay in a CPU's cache from one operation to the next.
+
+    A GPU takes all at once. Every parameter's update is its own, so runs change no result.
+    """
+    block: list[Tensor] = []
+    size = 0
+    for parameter in params:
+        if block and parameter.device.type == "cpu" and size + parameter.numel() > CACHE_VALUES:
+            yield block
+            block, size = [], 0
+        block.append(parameter)
+        size += parameter.numel()
+    if block:
+        yield block
 
 
 def learning_rate(

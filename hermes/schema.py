@@ -336,7 +336,7 @@ class Study(Closed):
     preprocess: Preprocess
     train: Training
     overrides: dict[str, dict[str, float | int | bool | str]] = Field(
-        default_factory=dict, description="run method -> training values that differ"
+        default_factory=dict, description="method or run -> training values that differ"
     )
     predict: Prediction = Prediction()
     evaluate: Scoring = Scoring()

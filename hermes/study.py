@@ -118,9 +118,10 @@ class Plan:
         }
 
     def training(self, run: str) -> dict:
-        """Training values of a run: the study's, with those of its method over them."""
+        """Training values of a run: the study's, its method's over them, its own over both."""
         values = self.study.train.model_dump(mode="json")
-        return values | self.study.overrides.get(self.runs[run].method, {})
+        overrides = self.study.overrides
+        return values | overrides.get(self.runs[run].method, {}) | overrides.get(run, {})
 
     def training_sets(self, run: str) -> list[dict]:
         """What training needs of each dataset of a run, as plain data."""
@@ -220,8 +221,8 @@ def _row(path: Path, entry: RowEntry, columns: list[Column], runs: dict[str, Run
 
 
 def _check_overrides(study: Study, runs: dict[str, Run], path: Path) -> None:
-    methods = {run.method for run in runs.values()}
-    for method, values in study.overrides.items():
-        if method not in methods:
-            raise RegistryError(f"{path}: overrides: {method!r}{nearest(method, methods)}")
-        validate(Training, study.train.model_dump() | values, f"{path}: overrides.{method}")
+    known = {run.method for run in runs.values()} | set(runs)
+    for name, values in study.overrides.items():
+        if name not in known:
+            raise RegistryError(f"{path}: overrides: {name!r}{nearest(name, known)}")
+        validate(Training, study.train.model_dump() | values, f"{path}: overrides.{name}")
