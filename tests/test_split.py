@@ -3,7 +3,7 @@
 import pytest
 
 from hermes.schema import Split
-from hermes.split import SplitError, assign, run, share_counts
+from hermes.split import SplitError, assign, check_counts, run, share_counts
 from hermes.tables import read_tsv, write_tsv
 
 FRACTION = Split(rule="fraction", train=75, val=5, test=20)
@@ -50,6 +50,8 @@ def test_images_of_a_patient_stay_together(tmp_path):
         rule=FRACTION.model_dump(),
         seed=0,
         out=tmp_path / "chaos.tsv",
+        expected={"patients": 20, "images": 60},
+        exact=True,
     )
     sides: dict[str, set[str]] = {}
     for row in read_tsv(tmp_path / "chaos.tsv"):
@@ -75,3 +77,13 @@ def test_a_patient_in_two_official_subsets_is_an_error():
 def test_too_few_patients_is_an_error():
     with pytest.raises(SplitError, match="1 patients are too few"):
         assign({"a": {""}}, FRACTION, seed=0, dataset="bcv")
+
+
+def test_other_counts_than_expected_are_an_error_or_a_warning(caplog):
+    rows = [{"patient": "1"}, {"patient": "1"}, {"patient": "2"}]
+    check_counts("bcv", rows, {"patients": 2, "images": 3}, exact=True)
+    assert not caplog.records
+    check_counts("bcv", rows, {"patients": 30, "images": 3}, exact=False)
+    assert "bcv: 2 patients instead of 30" in caplog.text
+    with pytest.raises(SplitError, match="3 images instead of 4"):
+        check_counts("bcv", rows, {"images": 4}, exact=True)

@@ -82,6 +82,8 @@ def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
         "rule": {"rule": "all_test"},
         "seed": 0,
         "out": str(tmp_path / "out.tsv"),
+        "expected": {},
+        "exact": True,
     }
     log = tmp_path / "logs" / "split.log"
     script = str(ROOT / "workflow" / "scripts" / "stage.py")
