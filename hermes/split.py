@@ -24,7 +24,16 @@ class SplitError(ValueError):
     """The cases of a dataset do not allow the split its card asks for."""
 
 
-def run(*, dataset: str, cases: str | Path, rule: dict, seed: int, out: str | Path) -> None:
+def run(
+    *,
+    dataset: str,
+    cases: str | Path,
+    rule: dict,
+    seed: int,
+    out: str | Path,
+    expected: dict[str, int],
+    exact: bool,
+) -> None:
     """Write `case patient split` for every case of a dataset.
 
     Args:
@@ -33,11 +42,15 @@ def run(*, dataset: str, cases: str | Path, rule: dict, seed: int, out: str | Pa
         rule: the card's `split` section.
         seed: the study's seed.
         out: the TSV to write.
+        expected: number of `patients` and, where known, `images` that there should be.
+        exact: other numbers are an error; otherwise they are a warning in the log, as for a
+            person's own copy of a public dataset.
 
     Raises:
-        SplitError: when a share that the rule asks for would be empty.
+        SplitError: a share that the rule asks for would be empty, or a number is not as expected.
     """
     rows = read_tsv(cases)
+    check_counts(dataset, rows, expected, exact)
     parsed = Split.model_validate(rule)
     unit = "case" if parsed.within_patient else "patient"
     subsets: dict[str, set[str]] = {}
@@ -53,6 +66,20 @@ def run(*, dataset: str, cases: str | Path, rule: dict, seed: int, out: str | Pa
     units = Counter(split.values())
     for name in ("train", "val", "test"):
         logger.info("%s: %s %d %ss, %d images", dataset, name, units[name], unit, images[name])
+
+
+def check_counts(
+    dataset: str, rows: list[dict[str, str]], expected: dict[str, int], exact: bool
+) -> None:
+    """Compare the numbers of patients and images with what is expected; see `run`."""
+    found = {"patients": len({row["patient"] for row in rows}), "images": len(rows)}
+    wrong = [f"{found[k]} {k} instead of {n}" for k, n in expected.items() if found[k] != n]
+    if not wrong:
+        return
+    message = f"{dataset}: {', '.join(wrong)}; rejected.tsv of the convert stage may say why"
+    if exact:
+        raise SplitError(message)
+    logger.warning(message)
 
 
 def _identity(row: dict[str, str]) -> dict[str, str]:

@@ -136,6 +136,22 @@ def study_facts():
     }
 
 
+def expected(name):
+    """How many patients and images a dataset should hold, and whether that is certain."""
+    card = PLAN.cards[name]
+    if PLAN.study.kind == "phantom":
+        return {
+            "expected": {"patients": PLAN.study.phantom.patients[name]},
+            "exact": True,
+        }
+    counts = (
+        card.published.model_dump(include={"patients", "images"})
+        if card.published
+        else {}
+    )
+    return {"expected": counts, "exact": card.role == "sample"}
+
+
 def dataset_facts(name):
     """What the dataset table says of a card."""
     card = PLAN.cards[name]

@@ -19,6 +19,7 @@ rule split:
             rule=PLAN.cards[w.dataset].split.model_dump(),
             seed=PLAN.study.seed,
             out=output.split,
+            **expected(w.dataset),
         ),
     message:
         "Split: patients of {wildcards.dataset} into train, val and test"
