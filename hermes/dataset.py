@@ -4,6 +4,8 @@ A batch mixes datasets. Labels stay one integer map per sample; which of its cla
 said by task ids and label values, padded to the longest sample of the batch.
 """
 
+import hashlib
+import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +70,11 @@ class Batch:
 def cases_of(split: str | Path, part: str) -> tuple[str, ...]:
     """Names of the cases that a split file assigns to `train`, `val` or `test`."""
     return tuple(row["case"] for row in read_tsv(split) if row["split"] == part)
+
+
+def labelled_cases(folder: str | Path) -> set[str]:
+    """Names of the preprocessed cases that have a reference: voxels were counted in it."""
+    return {row["case"] for row in read_tsv(Path(folder) / "cases.tsv") if row["foreground_voxels"]}
 
 
 def case_probabilities(sets: Sequence[TrainingSet], sampling: str) -> np.ndarray:
@@ -186,6 +193,20 @@ def collate(samples: Sequence[dict]) -> Batch:
         modality=torch.tensor([s["modality"] for s in samples]),
         probability=torch.tensor([s["probability"] for s in samples], dtype=torch.float32),
     )
+
+
+def fingerprint(parts: list, splits: Sequence[str | Path], folders: Sequence[str | Path]) -> str:
+    """SHA-256 of everything that decides what a training learns, but the code and the voxels.
+
+    Args:
+        parts: values that JSON can hold: network, settings, seed, how images were prepared.
+        splits: split files.
+        folders: of preprocessed cases, whose `cases.tsv` (checksums, grids) stands for the voxels.
+    """
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for path in [*splits, *(Path(folder) / "cases.tsv" for folder in folders)]:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def run_seed(seed: int, run: str) -> int:

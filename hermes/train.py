@@ -7,6 +7,7 @@ weights of an unbroken one. The exponential moving average of the weights is wha
 
 import csv
 import logging
+import pickle
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,15 @@ from tqdm import tqdm
 
 from hermes import augment
 from hermes.atomic import writing
-from hermes.dataset import Batch, CropDataset, TrainingSet, cases_of, run_seed
+from hermes.dataset import (
+    Batch,
+    CropDataset,
+    TrainingSet,
+    cases_of,
+    fingerprint,
+    labelled_cases,
+    run_seed,
+)
 from hermes.losses import modality_loss, segmentation_loss
 from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.optim import Ema, Lamb, learning_rate
@@ -33,11 +42,15 @@ METRICS = ("epoch", "step", "learning_rate", "loss", "bce", "tversky", "modality
 
 @dataclass
 class Progress:
-    """Where a training stands: everything that has to be saved to go on from here."""
+    """Where a training stands: everything that has to be saved to go on from here.
+
+    The fingerprint says what is trained on what: a state of another training is not taken up.
+    """
 
     model: nn.Module
     ema: Ema
     optimizer: Lamb
+    fingerprint: str
     epoch: int
     history: list[dict[str, float]]
 
@@ -46,6 +59,7 @@ class Progress:
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "fingerprint": self.fingerprint,
             "epoch": self.epoch,
             "history": self.history,
         }
@@ -53,7 +67,14 @@ class Progress:
             torch.save(state, aside)
 
     def load(self, path: Path, device: torch.device) -> None:
-        state = torch.load(path, map_location=device, weights_only=True)
+        """Take up a saved state. Raises ValueError: unreadable, or of another training."""
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            fingerprint = state["fingerprint"]
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no state of a training ({error})") from error
+        if fingerprint != self.fingerprint:
+            raise ValueError(f"{path}: of other settings, cases or seed")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -100,22 +121,25 @@ def run(
     settings = Training(**training)
     where = choose_device(device)
     spec = make_spec(method, backbone, datasets, settings)
-    progress = _start(spec, settings, run_seed(seed, name), where)
-    if Path(checkpoint).is_file():
-        progress.load(Path(checkpoint), where)
-        logger.info("%s: going on from epoch %d of %d", name, progress.epoch, settings.epochs)
+    seed_of_run = run_seed(seed, name)
+    parts = [spec.to_json(), settings.model_dump_json(), seed_of_run, datasets, preparation]
+    mark = fingerprint(parts, splits, folders)
+    progress = _start(spec, settings, seed_of_run, where, mark)
+    _resume(progress, Path(checkpoint), where, name)
     sets = _sets(datasets, folders, splits, "train")
-    data = _crops(sets, spec, settings, seed=run_seed(seed, name), steps=_total_steps(settings))
+    data = _crops(sets, spec, settings, seed=seed_of_run, steps=_total_steps(settings))
     held_out = _validation_batches(_sets(datasets, folders, splits, "val"), spec, settings, seed)
     parameters = sum(p.numel() for p in progress.model.parameters())
     logger.info("%s: %s parameters, %s, %s", name, f"{parameters:,}", where, settings.precision)
     while progress.epoch < settings.epochs:
-        row = _epoch(progress, data, settings, where, run_seed(seed, name), name)
+        started = time.perf_counter()
+        row = _epoch(progress, data, settings, where, seed_of_run, name)
+        seconds = (time.perf_counter() - started) / settings.iterations
         row["val_loss"] = validate(progress, held_out, settings, where)
         progress.history.append(row)
         progress.epoch += 1
         progress.save(Path(checkpoint))
-        logger.info("%s: %s", name, _line(row, settings.epochs))
+        logger.info("%s: %s, %.3f s a step", name, _line(row, settings.epochs), seconds)
     progress.ema.copy_to(progress.model)
     _write_metrics(Path(metrics), progress.history)
     extra = {
@@ -144,13 +168,27 @@ def make_spec(method: str, backbone: str, datasets: list[dict], settings: Traini
     )
 
 
-def _start(spec: ModelSpec, settings: Training, seed: int, device: torch.device) -> Progress:
+def _start(
+    spec: ModelSpec, settings: Training, seed: int, device: torch.device, mark: str
+) -> Progress:
     torch.manual_seed(seed)
     model = build_model(spec).to(device, memory_format=torch.channels_last_3d)
     optimizer = Lamb(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    return Progress(model, Ema(model, settings.ema_decay), optimizer, epoch=0, history=[])
+    ema = Ema(model, settings.ema_decay)
+    return Progress(model, ema, optimizer, fingerprint=mark, epoch=0, history=[])
+
+
+def _resume(progress: Progress, checkpoint: Path, device: torch.device, name: str) -> None:
+    if not checkpoint.is_file():
+        return
+    try:
+        progress.load(checkpoint, device)
+    except ValueError as error:
+        logger.warning("%s: starting afresh, %s", name, error)
+        return
+    logger.info("%s: going on after epoch %d", name, progress.epoch)
 
 
 def _total_steps(settings: Training) -> int:
@@ -165,12 +203,20 @@ def _sets(
             name=d["name"],
             tasks=tuple(d["tasks"]),
             folder=Path(folder),
-            cases=cases_of(split, part),
+            cases=_labelled(d["name"], Path(folder), cases_of(split, part), part),
             weight=d["weight"],
             augmentation_probability=d["augmentation_probability"],
         )
         for d, folder, split in zip(datasets, folders, splits, strict=True)
     ]
+
+
+def _labelled(dataset: str, folder: Path, cases: tuple[str, ...], part: str) -> tuple[str, ...]:
+    known = labelled_cases(folder)
+    dropped = [case for case in cases if case not in known]
+    if dropped:
+        logger.warning("%s: no reference, left out of %s: %s", dataset, part, ", ".join(dropped))
+    return tuple(case for case in cases if case in known)
 
 
 def _crops(
@@ -222,12 +268,9 @@ def _epoch(
     bar = tqdm(loader, desc=f"{name} epoch {progress.epoch + 1}", unit="step", disable=None)
     progress.model.train()
     sums = torch.zeros(4, dtype=torch.float64)
-    started = time.perf_counter()
     for step, batch in zip(steps, bar, strict=True):
         sums += _step(progress, batch.to(device), settings, step, seed)
     loss, bce, tversky, modality = (sums / settings.iterations).tolist()
-    seconds = (time.perf_counter() - started) / settings.iterations
-    logger.debug("%s: %.3f s a step", name, seconds)
     return {
         "epoch": progress.epoch + 1,
         "step": steps.stop,
