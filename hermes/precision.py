@@ -11,11 +11,16 @@ def choose_device(name: str = "auto") -> torch.device:
     """Return the device; `auto` is the first GPU if there is one.
 
     Raises:
-        ValueError: a GPU is asked for and none is usable.
+        ValueError: torch knows no such device, or a GPU is asked for and none is usable.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device {name!r}: torch knows no such device; use 'auto', 'cpu', 'cuda' or 'cuda:<n>'"
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device {name!r}: this torch ({torch.__version__}) sees no usable GPU; "
