@@ -71,7 +71,10 @@ def run(
     else:
         scored = list(map(work, cases))
     write_tsv(out, COLUMNS, [row for rows in scored for row in rows])
-    logger.info("%s: %d cases scored", dataset, len(cases))
+    without = [case for case, rows in zip(cases, scored, strict=True) if not rows]
+    if without:
+        logger.info("%s: no reference, not scored: %s", dataset, ", ".join(without))
+    logger.info("%s: %d cases scored", dataset, len(cases) - len(without))
 
 
 def score_case(
@@ -83,8 +86,10 @@ def score_case(
     surface: bool,
     case: str,
 ) -> list[dict[str, str]]:
-    """Scores of one case on both grids, as rows of the table."""
+    """Scores of one case on both grids, as rows of the table; none without a reference."""
     stored = open_case(folder, case)
+    if stored.label is None:
+        return []
     masks, label = load_masks(predictions / f"{case}_grid.b2nd"), stored.label[...]
     on_model = {"dice": dice_per_class(masks, label).tolist()} | _score_pairs(
         ((mask.astype(bool), label == k) for k, mask in enumerate(masks, start=1)),

@@ -39,6 +39,8 @@ def run(
 ) -> None:
     """Draw one test case of a dataset: the scan, the reference, and each run's prediction.
 
+    Where no case has a reference, the last one is drawn without.
+
     Args:
         dataset: its name.
         title: as printed.
@@ -53,7 +55,9 @@ def run(
     canonical = Path(canonical)
     case = max(cases, key=lambda name: (_richness(canonical, name), name))
     scan = read_nifti(canonical / f"{case}.nii.gz")
-    maps = {"reference": read_nifti(canonical / f"{case}_label.nii.gz").array}
+    maps = {}
+    if _label_file(canonical, case).is_file():
+        maps["reference"] = read_nifti(_label_file(canonical, case)).array
     for name, manifest in zip(runs, predictions, strict=True):
         native = read_nifti(Path(manifest).parent / f"{case}.nii.gz")
         maps[name] = reorient(native).array
@@ -64,9 +68,14 @@ def run(
     logger.info("%s: %s", dataset, case)
 
 
+def _label_file(canonical: Path, case: str) -> Path:
+    return canonical / f"{case}_label.nii.gz"
+
+
 def _richness(canonical: Path, case: str) -> int:
-    """Number of classes in the reference of a case."""
-    return len(np.unique(read_nifti(canonical / f"{case}_label.nii.gz").array))
+    """Number of values in the reference of a case; 0 without one."""
+    path = _label_file(canonical, case)
+    return len(np.unique(read_nifti(path).array)) if path.is_file() else 0
 
 
 def draw(
