@@ -34,6 +34,8 @@ def segment_file(
     tasks: list[str] | None = None,
     device: str = "auto",
     stride: float = 0.5,
+    batch: int = 1,
+    threshold: float = 0.5,
 ) -> Answer:
     """Segment a NIfTI scan and write the label map on the scan's own grid.
 
@@ -46,6 +48,8 @@ def segment_file(
         tasks: task names, default: all of the dataset's. Any task of the model may be asked for.
         device: `auto`, `cpu`, `cuda`, ...
         stride: step between windows, a share of the window.
+        batch: windows per forward pass.
+        threshold: probability over which a class is present.
 
     Raises:
         ValueError: an unknown dataset or task, answered with the nearest right name.
@@ -59,7 +63,8 @@ def segment_file(
     preparation = extra["preparation"][dataset]
     modality = modality or preparation["modality"]
     prepared, meta = _prepare(Path(image), dataset, modality, preparation)
-    windows = windows_of(extra["training"], {"stride": stride, "batch": 1, "threshold": 0.5})
+    covering = {"stride": stride, "batch": batch, "threshold": threshold}
+    windows = windows_of(extra["training"], covering)
     _, label = segment(network, spec, prepared, wanted, dataset, modality, windows)
     answer = Answer(to_native(label, meta), dict(enumerate(wanted, start=1)))
     write_nifti(out, answer.label, dtype=np.uint8)
