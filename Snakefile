@@ -1,8 +1,8 @@
 # Hermes: from raw scans to the last number.
 #
-#   snakemake --cores 8 results/table2.csv                       the phantom study, at once
-#   snakemake --cores 8 --config study=samples                   real scans that ship in packages
-#   snakemake --cores 8 --config study=paper results/table2.csv  the paper
+#   snakemake --cores 8 results/table2.csv                          the phantom study, at once
+#   snakemake --cores 8 --config study=samples                      real scans that ship in packages
+#   snakemake --cores 8 --config study=paper -- results/table2.csv  the paper
 #
 # The includes stand in the order in which data flow; each rule file says what comes in and out.
 
@@ -35,7 +35,7 @@ rule data:
 
 rule models:
     input:
-        expand(f"{RESULTS}/models/{{run}}/model.safetensors", run=PLAN.runs),
+        expand(f"{RESULTS}/models/{{run}}/model.safetensors", run=scored_runs()),
 
 
 rule scores:

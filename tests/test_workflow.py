@@ -13,6 +13,7 @@ import yaml
 from hermes.sources import source_files
 
 ROOT = Path(__file__).parents[1]
+CONFIG = Path(__file__).parent / "tiny_study"
 PHASES = {
     "data": ["phantom", "download", "convert", "preprocess", "split"],
     "train": ["train"],
@@ -88,7 +89,7 @@ def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
     log = tmp_path / "logs" / "split.log"
     script = str(ROOT / "workflow" / "scripts" / "stage.py")
     done = subprocess.run(
-        [sys.executable, script, "split", json.dumps(arguments), str(log)],
+        [sys.executable, script, "split", json.dumps(arguments), "{}", str(log)],
         capture_output=True,
         text=True,
     )
@@ -98,15 +99,53 @@ def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
     assert "Traceback" in log.read_text()
 
 
-def test_dvc_stages_depend_on_all_code_that_they_run():
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_dvc_stage_depends_on_all_code_that_it_runs(phase):
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][phase]["deps"]
+    for module in PHASES[phase]:
+        for source in source_files(f"hermes.{module}", ROOT):
+            covered = any(source == dep or source.startswith(f"{dep}/") for dep in deps)
+            assert covered, f"{phase}: {source} is missing from dvc.yaml"
+
+
+def test_dvc_never_deletes_raw_files():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    seen: set[str] = set()
-    for phase, modules in PHASES.items():
-        seen |= {dep for dep in stages[phase]["deps"] if dep.startswith("hermes")}
-        for module in modules:
-            for source in source_files(f"hermes.{module}", ROOT):
-                covered = any(source == dep or source.startswith(f"{dep}/") for dep in seen)
-                assert covered, f"{phase}: {source} is missing from dvc.yaml"
+    assert not [out for s in stages.values() for out in s["outs"] if out.endswith("/raw")]
+
+
+def test_an_edited_value_reruns_what_it_decides_and_nothing_before_it(checkout):
+    """Snakemake compares the values it recorded: a split's seed is cheap to see it with."""
+    study = checkout / "config" / "studies" / "tiny.yaml"
+    text = (CONFIG / "tiny.yaml").read_text()
+    study.write_text(text)
+    chosen = ("--config", "study=tiny", "--", "results/tiny/splits/dlbs.tsv")
+    snakemake("--cores", "1", *chosen, cwd=checkout)
+    assert "Nothing to be done" in snakemake("-n", *chosen, cwd=checkout)
+    study.write_text(text.replace("iterations: 2", "iterations: 3"))
+    assert "Nothing to be done" in snakemake("-n", *chosen, cwd=checkout)
+    study.write_text(text.replace("seed: 1", "seed: 2"))
+    assert jobs(snakemake("-n", *chosen, cwd=checkout)).get("split") == 1
+
+
+@pytest.mark.slow
+def test_a_tiny_study_runs_from_nothing_to_its_table_twice_with_the_same_bytes(checkout):
+    shutil.copy(CONFIG / "tiny.yaml", checkout / "config" / "studies" / "tiny.yaml")
+    tables = (checkout / "config" / "tables.yaml").read_text()
+    (checkout / "config" / "tables.yaml").write_text(tables + (CONFIG / "tables.yaml").read_text())
+    target = "results/tiny/tiny.csv"
+    chosen = ("--cores", "2", "--config", "study=tiny", "--", target)
+    snakemake(*chosen, cwd=checkout)
+    first = (checkout / target).read_bytes()
+    lines = first.decode().splitlines()
+    assert lines[0] == "model,dlbs,mnms,avg"
+    assert [line.split(",")[0] for line in lines[1:]] == ["ResUNet", "Hermes-R"]
+    shutil.rmtree(checkout / "results")
+    snakemake(*chosen, cwd=checkout)
+    assert (checkout / target).read_bytes() == first
+    (checkout / "hermes" / "losses.py").open("a").write("# an edit\n")
+    planned = jobs(snakemake("-n", "--config", "study=tiny", "--", target, cwd=checkout))
+    assert planned["train"] == 3
+    assert not {"phantom", "convert", "preprocess", "split"} & set(planned)
 
 
 def test_dvc_outputs_are_ignored_by_git_and_owned_once():

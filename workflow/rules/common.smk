@@ -38,7 +38,12 @@ def code(stage):
 
 
 def call(**values):
-    """Arguments of a stage's `run`, as the JSON text that `stage.py` takes."""
+    """Arguments of a stage's `run`, as the JSON text that `stage.py` takes.
+
+    Every rule gives two: `values`, a function of the wildcards alone, which Snakemake records and
+    compares, so that an edit of the configuration reruns what it decides; and `paths`, a function of
+    input, output and threads, which it does not.
+    """
     return json.dumps(values, default=str)
 
 
@@ -57,8 +62,10 @@ def gpus():
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
-GPU = min(1, gpus())
-workflow.global_resources.setdefault("gpu", gpus())
+# auto: as many as this machine has; a cluster is told, for the submitting machine may have none
+GPU = min(1, gpus()) if config["gpus"] == "auto" else int(config["gpus"])
+if config["gpus"] == "auto":
+    workflow.global_resources.setdefault("gpu", gpus())
 
 
 def tables():
@@ -100,7 +107,11 @@ def table_layout(name):
     table = PLAN.tables[name]
     return {
         "title": table.title,
-        "columns": [column.model_dump() for column in table.columns],
+        "columns": [
+            column.model_dump()
+            | {"within_patient": PLAN.cards[column.dataset].split.within_patient}
+            for column in table.columns
+        ],
         "rows": [row.model_dump() for row in table.rows],
         "average": table.average,
     }
@@ -162,11 +173,21 @@ def dataset_facts(name):
         "clinical_target": card.clinical_target,
         "classes": len(card.labels),
         "role": card.role,
+        "within_patient": card.split.within_patient,
         "paper_size": card.published.size if card.published else "",
     }
 
 
+def scored():
+    """(run, dataset) pairs that any table of the study scores."""
+    return [pair for table in PLAN.tables.values() for pair in table.scored()]
+
+
+def scored_runs():
+    """Runs that any table of the study scores: the ones worth training."""
+    return list(dict.fromkeys(run for run, _ in scored()))
+
+
 def runs_on(dataset):
     """Runs that a table of the study scores on a dataset."""
-    pairs = [pair for table in PLAN.tables.values() for pair in table.scored()]
-    return list(dict.fromkeys(run for run, name in pairs if name == dataset))
+    return list(dict.fromkeys(run for run, name in scored() if name == dataset))

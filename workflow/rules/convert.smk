@@ -25,11 +25,14 @@ rule convert:
                 "sides",
             },
         ),
-        call=lambda w, input, output, threads: call(
+        values=lambda w: call(
             card=f"config/datasets/{w.dataset}.yaml",
+            structures="config/structures.tsv",
             raw=f"{DATA}/raw/{w.dataset}",
-            manifest=input.manifest,
             out=f"{DATA}/canonical/{w.dataset}",
+        ),
+        paths=lambda w, input, output, threads: call(
+            manifest=input.manifest,
             cases=output.cases,
             rejected=output.rejected,
             workers=threads,
@@ -37,4 +40,4 @@ rule convert:
     message:
         "Convert: {wildcards.dataset} to one orientation and one label numbering"
     shell:
-        "{STAGE} convert {params.call:q} {log:q}"
+        "{STAGE} convert {params.values:q} {params.paths:q} {log:q}"

@@ -15,17 +15,19 @@ rule evaluate:
     priority: 5
     threads: WORKERS
     params:
-        call=lambda w, input, output, threads: call(
+        values=lambda w: call(
             dataset=w.dataset,
             structures=list(PLAN.cards[w.dataset].structures),
+            **PLAN.study.evaluate.model_dump(),
+        ),
+        paths=lambda w, input, output, threads: call(
             predictions=input.predictions,
             folder=str(Path(input.cases).parent),
             canonical=str(Path(input.canonical).parent),
             out=output.scores,
             workers=threads,
-            **PLAN.study.evaluate.model_dump(),
         ),
     message:
         "Evaluate: {wildcards.run} on {wildcards.dataset}"
     shell:
-        "{STAGE} evaluate {params.call:q} {log:q}"
+        "{STAGE} evaluate {params.values:q} {params.paths:q} {log:q}"

@@ -18,18 +18,20 @@ rule predict:
     resources:
         gpu=GPU,
     params:
-        call=lambda w, input, output, threads: call(
+        values=lambda w: call(
             name=w.run,
-            model=input.model,
             dataset=w.dataset,
+            prediction=PLAN.study.predict.model_dump(),
+        ),
+        paths=lambda w, input, output, threads: call(
+            model=input.model,
             folder=str(Path(input.cases).parent),
             split=input.split,
             out=output.manifest,
-            prediction=PLAN.study.predict.model_dump(),
             device=config["device"],
             threads=threads,
         ),
     message:
         "Predict: {wildcards.dataset} by {wildcards.run}"
     shell:
-        "{STAGE} predict {params.call:q} {log:q}"
+        "{STAGE} predict {params.values:q} {params.paths:q} {log:q}"

@@ -13,22 +13,22 @@ rule preprocess:
     priority: 70
     threads: WORKERS
     params:
-        call=lambda w, input, output, threads: call(
+        values=lambda w: call(
             dataset=w.dataset,
             canonical=f"{DATA}/canonical/{w.dataset}",
-            cases=input.cases,
             folder=f"{DATA}/preprocessed/{w.dataset}",
-            out=output.cases,
             classes=len(PLAN.cards[w.dataset].labels),
+            spacing_mm=PLAN.spacing_mm(w.dataset),
+            keep_native_z=w.dataset in PLAN.study.preprocess.keep_native_z,
+            intensity=PLAN.intensity(w.dataset),
             seed=PLAN.study.seed,
+        ),
+        paths=lambda w, input, output, threads: call(
+            cases=input.cases,
+            out=output.cases,
             workers=threads,
-            **{
-                key: value
-                for key, value in PLAN.preparation([w.dataset])[w.dataset].items()
-                if key != "modality"
-            },
         ),
     message:
         "Preprocess: {wildcards.dataset} to the training grid"
     shell:
-        "{STAGE} preprocess {params.call:q} {log:q}"
+        "{STAGE} preprocess {params.values:q} {params.paths:q} {log:q}"

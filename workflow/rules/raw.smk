@@ -13,19 +13,21 @@ if PLAN.study.kind == "phantom":
         priority: 90
         threads: WORKERS
         params:
-            call=lambda w, output, threads: call(
+            values=lambda w: call(
                 dataset=w.dataset,
                 raw=f"{DATA}/raw/{w.dataset}",
-                manifest=output.manifest,
                 patients=PLAN.study.phantom.patients[w.dataset],
                 seed=PLAN.study.seed,
                 voxel_scale=PLAN.voxel_scale(w.dataset),
+            ),
+            paths=lambda w, output, threads: call(
+                manifest=output.manifest,
                 workers=threads,
             ),
         message:
             "Phantom: {wildcards.dataset} is imaged"
         shell:
-            "{STAGE} phantom {params.call:q} {log:q}"
+            "{STAGE} phantom {params.values:q} {params.paths:q} {log:q}"
 
 else:
 
@@ -41,15 +43,17 @@ else:
         threads: 1
         params:
             archives=lambda w: [a.model_dump() for a in PLAN.cards[w.dataset].archives],
-            call=lambda w, output, threads: call(
+            values=lambda w: call(
                 card=f"config/datasets/{w.dataset}.yaml",
                 raw=f"{DATA}/raw/{w.dataset}",
-                manifest=output.manifest,
                 cache="data/archives",
+            ),
+            paths=lambda w, output, threads: call(
+                manifest=output.manifest,
                 mirror=config["mirror"],
                 workers=threads,
             ),
         message:
             "Download: {wildcards.dataset}"
         shell:
-            "{STAGE} download {params.call:q} {log:q}"
+            "{STAGE} download {params.values:q} {params.paths:q} {log:q}"

@@ -7,6 +7,7 @@ rule table:
     input:
         scores=lambda w: scores(w.table),
         models=lambda w: models(w.table),
+        published=lambda w: published(w.table) or [],
         code=code("report.tables"),
     output:
         csv=f"{RESULTS}/{{table}}.csv",
@@ -15,12 +16,14 @@ rule table:
     log:
         f"logs/{STUDY}/table/{{table}}.log",
     params:
-        call=lambda w, input, output: call(
+        values=lambda w: call(
             table=table_layout(w.table),
             scores=score_files(w.table),
-            models=list(input.models),
             published=published(w.table),
             study=study_facts(),
+        ),
+        paths=lambda w, input, output: call(
+            models=list(input.models),
             csv=output.csv,
             markdown=output.markdown,
             sidecar=output.sidecar,
@@ -28,7 +31,7 @@ rule table:
     message:
         "Table: {wildcards.table} of the study {STUDY}"
     shell:
-        "{STAGE} report.tables {params.call:q} {log:q}"
+        "{STAGE} report.tables {params.values:q} {params.paths:q} {log:q}"
 
 
 rule statistics:
@@ -46,12 +49,14 @@ rule statistics:
     log:
         f"logs/{STUDY}/table/table5.log",
     params:
-        call=lambda w, input, output: call(
+        values=lambda w: call(
             datasets=[dataset_facts(name) for name in PLAN.cards],
+            study=study_facts(),
+        ),
+        paths=lambda w, input, output: call(
             cases=list(input.cases),
             rejected=list(input.rejected),
             splits=list(input.splits),
-            study=study_facts(),
             csv=output.csv,
             markdown=output.markdown,
             sidecar=output.sidecar,
@@ -59,7 +64,7 @@ rule statistics:
     message:
         "Table: dataset statistics of the study {STUDY}"
     shell:
-        "{STAGE} report.statistics {params.call:q} {log:q}"
+        "{STAGE} report.statistics {params.values:q} {params.paths:q} {log:q}"
 
 
 rule overlay:
@@ -75,22 +80,24 @@ rule overlay:
     log:
         f"logs/{STUDY}/overlay/{{dataset}}.log",
     params:
-        call=lambda w, input, output: call(
+        values=lambda w: call(
             dataset=w.dataset,
             title=PLAN.cards[w.dataset].title,
             structures=[
                 vars(PLAN.structures[s]) for s in PLAN.cards[w.dataset].structures
             ],
             runs=runs_on(w.dataset),
+            label=PLAN.study.label,
+        ),
+        paths=lambda w, input, output: call(
             predictions=list(input.predictions),
             canonical=str(Path(input.cases).parent),
-            label=PLAN.study.label,
             picture=output.picture,
         ),
     message:
         "Picture: {wildcards.dataset}, reference and prediction over the scan"
     shell:
-        "{STAGE} report.overlays {params.call:q} {log:q}"
+        "{STAGE} report.overlays {params.values:q} {params.paths:q} {log:q}"
 
 
 rule configured_study:
@@ -107,5 +114,6 @@ rule configured_study:
     message:
         "{output.csv} is {input.csv}"
     shell:
-        "cp {input.csv:q} {output.csv:q} && cp {input.markdown:q} {output.markdown:q} "
-        "&& cp {input.sidecar:q} {output.sidecar:q} 2> {log:q}"
+        "for ending in csv md json; do"
+        " cp {RESULTS}/{wildcards.name}.$ending results/{wildcards.name}.$ending;"
+        " done > {log:q} 2>&1"

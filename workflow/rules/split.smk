@@ -13,15 +13,14 @@ rule split:
     priority: 75
     threads: 1
     params:
-        call=lambda w, input, output: call(
+        values=lambda w: call(
             dataset=w.dataset,
-            cases=input.cases,
             rule=PLAN.cards[w.dataset].split.model_dump(),
             seed=PLAN.study.seed,
-            out=output.split,
             **expected(w.dataset),
         ),
+        paths=lambda w, input, output: call(cases=input.cases, out=output.split),
     message:
         "Split: patients of {wildcards.dataset} into train, val and test"
     shell:
-        "{STAGE} split {params.call:q} {log:q}"
+        "{STAGE} split {params.values:q} {params.paths:q} {log:q}"

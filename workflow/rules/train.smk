@@ -19,16 +19,18 @@ rule train:
     resources:
         gpu=GPU,
     params:
-        call=lambda w, input, output, threads: call(
+        values=lambda w: call(
             name=w.run,
             method=PLAN.runs[w.run].method,
             backbone=PLAN.runs[w.run].backbone,
             datasets=PLAN.training_sets(w.run),
-            folders=[str(Path(path).parent) for path in input.cases],
-            splits=list(input.splits),
             training=PLAN.training(w.run),
             preparation=PLAN.preparation(PLAN.runs[w.run].datasets),
             seed=PLAN.study.seed,
+        ),
+        paths=lambda w, input, output, threads: call(
+            folders=[str(Path(path).parent) for path in input.cases],
+            splits=list(input.splits),
             model=output.model,
             metrics=output.metrics,
             checkpoint=f"{RESULTS}/checkpoints/{w.run}.pt",
@@ -38,4 +40,4 @@ rule train:
     message:
         "Train: {wildcards.run}"
     shell:
-        "{STAGE} train {params.call:q} {log:q}"
+        "{STAGE} train {params.values:q} {params.paths:q} {log:q}"
