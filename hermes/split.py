@@ -96,26 +96,46 @@ def assign(subsets: dict[str, set[str]], rule: Split, *, seed: int, dataset: str
         dataset: name of the dataset, mixed into the seed.
 
     Raises:
-        SplitError: a patient lies in two official subsets, or a wanted share is empty.
+        SplitError: a patient lies in two official subsets, or a share with a weight (of
+            `official_test` also the test share) is empty.
     """
-    if rule.rule == "all_test":
-        return dict.fromkeys(subsets, "test")
     if rule.rule in ("official", "official_test"):
         _one_subset_each(subsets, dataset)
-    if rule.rule == "official":
-        return _official(subsets, dataset)
+    if rule.rule == "all_test":
+        split = dict.fromkeys(subsets, "test")
+    elif rule.rule == "official":
+        split = _official(subsets, dataset)
+    else:
+        split = _draw(subsets, rule, seed, dataset)
+    _no_share_empty(split, rule, dataset)
+    return split
+
+
+def _draw(subsets: dict[str, set[str]], rule: Split, seed: int, dataset: str) -> dict[str, str]:
+    """Draw the shares of all patients, or of those outside the official test set."""
     official = {p for p, s in subsets.items() if "test" in s} if rule.rule != "fraction" else set()
     if rule.rule == "official_test" and not official:
         raise SplitError(f"{dataset}: the card names an official test set, but no case is in it")
     rest = _shuffled(set(subsets) - official, seed, dataset)
     counts = share_counts(len(rest), rule)
-    if counts["train"] < 1 or (rule.rule == "fraction" and counts["test"] < 1):
+    if counts["train"] < 1:
         raise SplitError(
             f"{dataset}: {len(rest)} patients are too few for the shares "
             f"{rule.train:g}/{rule.val:g}/{rule.test:g}"
         )
     drawn = ["test"] * counts["test"] + ["val"] * counts["val"] + ["train"] * counts["train"]
     return dict.fromkeys(sorted(official), "test") | dict(zip(rest, drawn, strict=True))
+
+
+def _no_share_empty(split: dict[str, str], rule: Split, dataset: str) -> None:
+    held = Counter(split.values())
+    weights = {"train": rule.train, "val": rule.val, "test": rule.test}
+    empty = [name for name, weight in weights.items() if weight > 0 and not held[name]]
+    if empty:
+        raise SplitError(
+            f"{dataset}: no patient for {' and '.join(empty)}, which the card's split gives a "
+            f"weight (rule {rule.rule}, {len(split)} patients)"
+        )
 
 
 def share_counts(patients: int, rule: Split) -> dict[str, int]:

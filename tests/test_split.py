@@ -79,6 +79,33 @@ def test_too_few_patients_is_an_error():
         assign({"a": {""}}, FRACTION, seed=0, dataset="bcv")
 
 
+OFFICIAL = Split(rule="official", train=1, val=1, test=1)
+
+
+@pytest.mark.parametrize("lost", ["train", "val", "test"])
+def test_an_official_share_with_a_weight_holds_a_patient(lost):
+    patients = {name: {name} for name in ("train", "val", "test") if name != lost}
+    with pytest.raises(SplitError, match=f"dlbs: no patient for {lost}, which"):
+        assign(patients, OFFICIAL, seed=0, dataset="dlbs")
+    without = OFFICIAL.model_copy(update={lost: 0})
+    assert assign(patients, without, seed=0, dataset="dlbs") == {p: p for p in patients}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "reason"),
+    [(40, 0, "names an official test set"), (1, 2, "1 patients are too few"), (0, 2, "too few")],
+)
+def test_no_share_of_an_official_test_rule_is_empty(train, test, reason):
+    patients = {f"a{i}": {"train"} for i in range(train)} | {f"b{i}": {"test"} for i in range(test)}
+    with pytest.raises(SplitError, match=reason):
+        assign(patients, Split(rule="official_test", train=95, val=5), seed=0, dataset="mnms")
+
+
+def test_a_fraction_too_small_for_a_test_patient_is_an_error():
+    with pytest.raises(SplitError, match="bcv: no patient for test, which"):
+        assign({"a": {""}, "b": {""}}, FRACTION, seed=0, dataset="bcv")
+
+
 def test_other_counts_than_expected_are_an_error_or_a_warning(caplog):
     rows = [{"patient": "1"}, {"patient": "1"}, {"patient": "2"}]
     check_counts("bcv", rows, {"patients": 2, "images": 3}, exact=True)
