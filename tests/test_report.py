@@ -74,6 +74,16 @@ def test_markdown_says_what_the_numbers_are(files, tmp_path):
     assert "50.00" in text  # the native grid
 
 
+def test_columns_with_one_scan_on_both_sides_are_named(files, tmp_path):
+    render(files, tmp_path)
+    assert "both sides" not in (tmp_path / "t.md").read_text()
+    columns = [LAYOUT["columns"][0], {**LAYOUT["columns"][1], "within_patient": True}]
+    render(files, tmp_path, {**LAYOUT, "columns": columns})
+    text = (tmp_path / "t.md").read_text()
+    assert "Parts of one scan on both sides of the split: B T.\n" in text
+    assert json.loads((tmp_path / "t.json").read_text())["table"]["columns"] == columns
+
+
 def test_sidecar_names_study_inputs_and_versions(files, tmp_path):
     render(files, tmp_path)
     facts = json.loads((tmp_path / "t.json").read_text())
@@ -84,7 +94,7 @@ def test_sidecar_names_study_inputs_and_versions(files, tmp_path):
 
 def test_a_cell_without_any_value_is_an_error(files, tmp_path):
     missing = {**LAYOUT, "columns": [{**LAYOUT["columns"][0], "structures": ["heart"]}]}
-    with pytest.raises(tables.TableError, match="Net has no Dice on a"):
+    with pytest.raises(tables.ReportError, match="Net has no Dice on a"):
         render(files, tmp_path, missing)
     assert not (tmp_path / "t.csv").exists()
 
@@ -109,6 +119,14 @@ def test_statistics_count_images_and_patients():
     row = statistics.dataset_row(FACTS, CASES, [{"case": "x"}], split)
     assert (row["size"], row["patients"], row["train"], row["test"]) == (2, 1, 2, 0)
     assert (row["rejected"], row["median_spacing_mm"]) == (1, "4 1 1")
+
+
+@pytest.mark.parametrize(("facts", "answer"), [({}, "no"), ({"within_patient": True}, "yes")])
+def test_statistics_say_where_one_scan_is_on_both_sides(facts, answer):
+    split = [{"case": "1a", "split": "train"}, {"case": "1b", "split": "test"}]
+    row = statistics.dataset_row(FACTS | facts, CASES, [], split)
+    assert row["within_patient"] == answer
+    assert tuple(row) == statistics.COLUMNS
 
 
 def test_statistics_refuse_a_stale_split():

@@ -24,6 +24,7 @@ COLUMNS = (
     "train",
     "val",
     "test",
+    "within_patient",
     "rejected",
     "median_spacing_mm",
     "median_size",
@@ -46,7 +47,8 @@ def run(
 
     Args:
         datasets: per dataset the card's facts: title, region, modality, clinical_target, classes,
-            role, paper_size.
+            role, paper_size, within_patient (parts of one scan on both sides of the split;
+            absent: no).
         cases, rejected, splits: per dataset, the files of the convert and split stages.
         study: facts for the sidecar.
         csv, markdown, sidecar: files to write.
@@ -85,6 +87,7 @@ def dataset_row(
         "train": parts["train"],
         "val": parts["val"],
         "test": parts["test"],
+        "within_patient": "yes" if facts.get("within_patient", False) else "no",
         "rejected": len(rejected),
         "median_spacing_mm": _medians(cases, "spacing_mm"),
         "median_size": _medians(cases, "size"),

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 MISSING = "-"
 
 
-class TableError(ValueError):
+class ReportError(ValueError):
     """A table cannot be rendered from the scores there are."""
 
 
@@ -38,8 +38,9 @@ def run(
     """Render one table.
 
     Args:
-        table: title; columns (key, title, dataset, structures); rows (model, runs by dataset);
-            average, the key of a last column, or empty.
+        table: title; columns (key, title, dataset, structures, within_patient
+            where parts of one scan are on both sides of the split); rows (model, runs by
+            dataset); average, the key of a last column, or empty.
         scores: run -> dataset -> score file.
         models: `model.json` of every run in the table.
         published: CSV with the paper's numbers of the same layout, or empty.
@@ -47,7 +48,7 @@ def run(
         csv, markdown, sidecar: files to write.
 
     Raises:
-        TableError: a cell has no value at all; it is named.
+        ReportError: a cell has no value at all; it is named.
     """
     frames = {
         (name, dataset): read_scores(path)
@@ -95,7 +96,7 @@ def _cells(table: dict, row: dict, frames: dict, grid: str) -> list[str]:
         frame = frames[row["runs"][column["dataset"]], column["dataset"]]
         value = dice_per_cent(frame, column["structures"], grid)
         if pd.isna(value):
-            raise TableError(
+            raise ReportError(
                 f"{table['title']}: {row['model']} has no Dice on {column['dataset']} "
                 f"({', '.join(column['structures']) or 'all classes'}): no test case holds it"
             )
@@ -144,6 +145,7 @@ def _markdown(table: dict, rows: dict, paper: list[list[str]], study: dict) -> s
         f"# {table['title']}",
         f"{study['title']}. **{study['label']}.** Dice in per cent: mean over test cases where the "
         "reference holds the class, then over classes.",
+        *_within_patient(table),
         "## On the training grid",
         _grid(table, rows["model"]),
         "## On the scanners' own grids",
@@ -156,6 +158,12 @@ def _markdown(table: dict, rows: dict, paper: list[list[str]], study: dict) -> s
             _grid(table, paper),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _within_patient(table: dict) -> list[str]:
+    """The line that names the columns whose test cases are parts of training scans."""
+    titles = [c["title"] for c in table["columns"] if c.get("within_patient", False)]
+    return [f"Parts of one scan on both sides of the split: {', '.join(titles)}."] if titles else []
 
 
 def _model_facts(path: Path) -> dict:
