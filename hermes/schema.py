@@ -146,13 +146,15 @@ class Split(Closed):
 
 
 class Published(Closed):
-    """What the paper and the dataset's own page say; asserted for the paper's study."""
+    """What the paper and the dataset's own page say. Counts are exact for the phantom and the
+    samples; for a person's own copy of a public dataset a difference is a warning in the split's
+    log."""
 
     images: int = Field(description="images used")
     patients: int = Field(description="patients they come from")
     classes: int = Field(description="annotated classes")
     size: int = Field(description="the size column of the paper's dataset table")
-    empty: int = Field(0, description="images without any annotated voxel")
+    empty: int = Field(0, description="images without any annotated voxel; not checked")
 
 
 class Intensity(Closed):
@@ -273,7 +275,7 @@ class Training(Closed):
     base_channels: int = Field(description="channels of the first stage; 32 in the paper")
     crop: tuple[int, int, int] = Field(description="training crop in voxels, z y x")
     margin: int = Field(description="voxels read beyond the crop on each axis for augmentation")
-    batch: int = Field(description="crops per step, over all ranks")
+    batch: int = Field(description="crops per step")
     epochs: int
     iterations: int = Field(description="steps per epoch")
     warmup_epochs: float = 0

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
-
+from hermes.entries import Column, RowEntry, RunEntry, RunFile, TableEntry
 from hermes.registry import (
     RegistryError,
     Row,
@@ -21,42 +20,8 @@ from hermes.registry import (
     read_yaml,
     validate,
 )
-from hermes.schema import Card, Closed, Study, Training
-
-
-class RunEntry(Closed):
-    """An entry of `config/runs.yaml`: one network, or one per dataset."""
-
-    name: str = Field(description="with {dataset} where `each` makes one run per dataset")
-    method: str
-    backbone: str = "resunet"
-    each: str = Field("", description="`training`: one run for every dataset trained on")
-    datasets: str | list[str] = Field("", description="`training`, or names of datasets")
-
-
-class RunFile(Closed):
-    runs: list[RunEntry]
-
-
-class Column(Closed):
-    key: str
-    title: str
-    dataset: str
-    structures: list[str] = Field(default_factory=list, description="empty: all of the dataset")
-
-
-class RowEntry(Closed):
-    model: str
-    run: str = Field(description="name of a run, with {dataset} where each dataset has its own")
-
-
-class TableEntry(Closed):
-    title: str
-    study: str = Field("", description="the only study that has this table; empty: any that can")
-    published: str = Field("", description="file in config/published/ with the paper's numbers")
-    rows: list[RowEntry]
-    columns: list[Column] | str = Field(description="`each`: one per dataset of the study")
-    average: str = Field("", description="key of a last column with the mean of the others")
+from hermes.schema import Card, Study
+from hermes.study_checks import check_overrides, check_study, check_table
 
 
 @dataclass(frozen=True)
@@ -89,12 +54,12 @@ class Plan:
     def spacing_mm(self, dataset: str) -> float:
         """Isotropic target spacing of a dataset's training grid."""
         table = self.study.preprocess.spacing_mm
-        return table.get(dataset, table["default"])
+        return table[dataset] if dataset in table else table["default"]
 
     def voxel_scale(self, dataset: str) -> float:
         """How much coarser than published the phantom's images of a dataset are."""
         table = self.study.phantom.voxel_scale
-        return table.get(dataset, table["default"])
+        return table[dataset] if dataset in table else table["default"]
 
     def intensity(self, dataset: str) -> dict[str, dict]:
         """Modality -> window; a card's own window goes before the study's."""
@@ -136,10 +101,10 @@ class Plan:
             for card in cards
         ]
 
-    def scored_on(self, run: str) -> list[str]:
-        """Datasets that any table scores a run on."""
-        pairs = [pair for table in self.tables.values() for pair in table.scored()]
-        return list(dict.fromkeys(dataset for name, dataset in pairs if name == run))
+    def scored_runs(self) -> list[str]:
+        """Names of the runs that any table scores, in the order of `runs`."""
+        scored = {run for table in self.tables.values() for run, _ in table.scored()}
+        return [name for name in self.runs if name in scored]
 
 
 def load_plan(config: str | Path, study: str) -> Plan:
@@ -153,16 +118,27 @@ def load_plan(config: str | Path, study: str) -> Plan:
         RegistryError: naming the file, the key and the nearest right name.
     """
     config = Path(config)
-    known = [path.stem for path in (config / "datasets").glob("*.yaml")]
-    loaded = load_study(config / "studies" / f"{study}.yaml", known)
+    path = config / "studies" / f"{study}.yaml"
+    known = [file.stem for file in (config / "datasets").glob("*.yaml")]
+    loaded = load_study(path, known)
     structures = load_structures(config / "structures.tsv")
     cards = load_cards(config / "datasets", loaded.datasets, structures)
-    trained = [name for name, card in cards.items() if card.role != "downstream"]
-    runs = _runs(config / "runs.yaml", trained, known)
-    _check_overrides(loaded, runs, config / "studies" / f"{study}.yaml")
-    return Plan(
-        loaded, cards, structures, runs, _tables(config / "tables.yaml", study, trained, runs)
-    )
+    check_study(path, loaded, cards)
+    declared = _runs(config / "runs.yaml", _trained(cards), known)
+    check_overrides(path, loaded, declared)
+    # a run on a dataset that the study lacks is declared for another study
+    runs = {name: run for name, run in declared.items() if set(run.datasets) <= set(cards)}
+    tables = {}
+    for name, entry in _entries(config, cards, known).items():
+        if entry.study in ("", study):
+            table = _table(name, entry, _trained(cards), declared, config / "tables.yaml")
+            if table and all(run in runs for run, _ in table.scored()):
+                tables[name] = table
+    return Plan(loaded, cards, structures, runs, tables)
+
+
+def _trained(cards: dict[str, Card]) -> list[str]:
+    return [name for name, card in cards.items() if card.role != "downstream"]
 
 
 def _runs(path: Path, trained: list[str], known: list[str]) -> dict[str, Run]:
@@ -184,26 +160,30 @@ def _expand(entry: RunEntry, trained: list[str]) -> list[Run]:
         return Run(name=name, method=entry.method, backbone=entry.backbone, datasets=datasets)
 
     if entry.each == "training":
-        return [run(entry.name.format(dataset=name), [name]) for name in trained]
-    datasets = trained if entry.datasets == "training" else list(entry.datasets)
-    return [run(entry.name, datasets)]
+        return [run(entry.name.replace("{dataset}", name), [name]) for name in trained]
+    return [run(entry.name, trained if entry.datasets == "training" else entry.datasets)]
 
 
-def _tables(path: Path, study: str, trained: list[str], runs: dict[str, Run]) -> dict[str, Table]:
-    """Tables whose columns the study can fill; the others are not targets of this study."""
-    tables = {}
+def _entries(config: Path, cards: dict[str, Card], known: list[str]) -> dict[str, TableEntry]:
+    """All tables, each checked, whichever study they belong to."""
+    path = config / "tables.yaml"
+    studies = [file.stem for file in (config / "studies").glob("*.yaml")]
+    entries = {}
     for name, values in read_yaml(path).items():
-        entry = validate(TableEntry, values, f"{path}: {name}")
-        columns = _columns(entry, trained)
-        if entry.study not in ("", study) or any(
-            column.dataset not in trained for column in columns
-        ):
-            continue
-        rows = tuple(_row(path, row, columns, runs) for row in entry.rows)
-        tables[name] = Table(
-            name, entry.title, entry.published, rows, tuple(columns), entry.average
-        )
-    return tables
+        entries[name] = validate(TableEntry, values, f"{path}: {name}")
+        check_table(f"{path}: {name}", entries[name], cards, known, studies)
+    return entries
+
+
+def _table(
+    name: str, entry: TableEntry, trained: list[str], runs: dict[str, Run], path: Path
+) -> Table | None:
+    """A table with its names resolved; None where a column's dataset is not trained on."""
+    columns = _columns(entry, trained)
+    if any(column.dataset not in trained for column in columns):
+        return None
+    rows = tuple(_row(f"{path}: {name}", row, columns, runs) for row in entry.rows)
+    return Table(name, entry.title, entry.published, rows, tuple(columns), entry.average)
 
 
 def _columns(entry: TableEntry, trained: list[str]) -> list[Column]:
@@ -212,17 +192,9 @@ def _columns(entry: TableEntry, trained: list[str]) -> list[Column]:
     return entry.columns
 
 
-def _row(path: Path, entry: RowEntry, columns: list[Column], runs: dict[str, Run]) -> Row:
-    of = {c.dataset: entry.run.format(dataset=c.dataset) for c in columns}
+def _row(where: str, entry: RowEntry, columns: list[Column], runs: dict[str, Run]) -> Row:
+    of = {c.dataset: entry.run.replace("{dataset}", c.dataset) for c in columns}
     for name in of.values():
         if name not in runs:
-            raise RegistryError(f"{path}: row {entry.model}: no run {name!r}{nearest(name, runs)}")
+            raise RegistryError(f"{where}: row {entry.model}: no run {name!r}{nearest(name, runs)}")
     return Row(model=entry.model, runs=of)
-
-
-def _check_overrides(study: Study, runs: dict[str, Run], path: Path) -> None:
-    known = {run.method for run in runs.values()} | set(runs)
-    for name, values in study.overrides.items():
-        if name not in known:
-            raise RegistryError(f"{path}: overrides: {name!r}{nearest(name, known)}")
-        validate(Training, study.train.model_dump() | values, f"{path}: overrides.{name}")

@@ -78,3 +78,106 @@ def test_a_table_row_needs_a_run_that_exists(config):
     path.write_text(path.read_text().replace("run: hermes-r}", "run: hermes_r}"))
     with pytest.raises(RegistryError, match="no run 'hermes_r'; did you mean 'hermes-r'"):
         load_plan(config, "phantom")
+
+
+STUDY_MISTAKES = {
+    "spacing": (
+        "spacing_mm: {default: 8, ss_h: 5",
+        "spacing_mm: {default: 8, ss_hh: 5",
+        r"preprocess\.spacing_mm: 'ss_hh'; did you mean 'ss_h'",
+    ),
+    "no default": (
+        "spacing_mm: {default: 8, ",
+        "spacing_mm: {",
+        r"preprocess\.spacing_mm: no default: no value for bcv, ss_t, lits",
+    ),
+    "voxel scale": (
+        "voxel_scale: {default: 5, ss_h",
+        "voxel_scale: {defualt: 5, ss_h",
+        r"phantom\.voxel_scale: 'defualt'; did you mean 'default'",
+    ),
+    "native z": (
+        "preprocess:\n",
+        "preprocess:\n  keep_native_z: [mnm]\n",
+        r"preprocess\.keep_native_z: 'mnm'; did you mean 'mnms'",
+    ),
+    "patients": ("patients: {bcv: 16", "patients: {bvc: 16", "'bvc'; did you mean 'bcv'"),
+    "no patients": (
+        "patients: {bcv: 16, ",
+        "patients: {",
+        r"phantom\.patients: no value for bcv",
+    ),
+    "window": (
+        "    cine: {percentiles: [2, 98]}\n",
+        "",
+        r"preprocess\.intensity: no window for modality 'cine', which mnms has",
+    ),
+}
+RUN_MISTAKES = {
+    "each": ("each: training", "each: trainin", r"runs\.0\.each: 'trainin' is not one of"),
+    "word": ("datasets: training", "datasets: trainin", "'trainin' is not one of 'training'"),
+    "list": ("datasets: training", "datasets: [bvc]", "run hermes-r: 'bvc'; did you mean 'bcv'"),
+    "nothing": ("    datasets: training\n", "", "hermes-r: give either each or datasets"),
+    "placeholder": ("resunet-{dataset}", "resunet-{datset}", "{dataset} in the name goes with"),
+}
+TABLE_MISTAKES = {
+    "columns": ("columns: each", "columns: eech", "'eech' is not one of 'each'"),
+    "column key": ("title: BCV", "titel: BCV", "unknown key; did you mean 'title'"),
+    "dataset": ("dataset: bcv", "dataset: bvc", "table2: column bcv: dataset: 'bvc'.*'bcv'"),
+    "structure": (
+        "[liver_tumor]",
+        "[liver_tumour]",
+        "column lits_t: structures: 'liver_tumour'; did you mean 'liver_tumor'",
+    ),
+    "study": ("study: samples", "study: sample", "study: 'sample'; did you mean 'samples'"),
+    "placeholder": ("resunet-{dataset}", "resunet-{datset}", "no run 'resunet-{datset}'; did"),
+}
+MISTAKES = [
+    pytest.param(file, *mistake, id=f"{file}: {name}")
+    for file, mistakes in (
+        ("studies/phantom.yaml", STUDY_MISTAKES),
+        ("runs.yaml", RUN_MISTAKES),
+        ("tables.yaml", TABLE_MISTAKES),
+    )
+    for name, mistake in mistakes.items()
+]
+
+
+def edit(path, right, other):
+    text = path.read_text()
+    assert right in text
+    path.write_text(text.replace(right, other))
+
+
+@pytest.mark.parametrize(("file", "right", "wrong", "answer"), MISTAKES)
+def test_a_mistyped_name_is_answered(config, file, right, wrong, answer):
+    edit(config / file, right, wrong)
+    with pytest.raises(RegistryError, match=answer) as error:
+        load_plan(config, "phantom")
+    assert str(error.value).startswith(str(config / file))
+
+
+def test_all_datasets_listed_need_no_default(config):
+    listed = ", ".join(f"{name}: 7" for name in load_plan(config, "phantom").cards)
+    edit(
+        config / "studies" / "phantom.yaml",
+        "spacing_mm: {default: 8, ss_h: 5, mnms: 5, dlbs: 5}",
+        f"spacing_mm: {{{listed}}}",
+    )
+    assert load_plan(config, "phantom").spacing_mm("bcv") == 7
+
+
+def test_runs_and_tables_of_datasets_that_the_study_lacks_are_left_out(config):
+    edit(config / "runs.yaml", "datasets: training", "datasets: [bcv, lits]")
+    plan = load_plan(config, "samples")
+    assert "hermes-r" not in plan.runs
+    assert plan.tables == {}
+    assert load_plan(config, "phantom").runs["hermes-r"].datasets == ["bcv", "lits"]
+
+
+def test_scored_runs_are_those_of_the_tables_in_order():
+    plan = load_plan(CONFIG, "phantom")
+    assert plan.scored_runs() == list(plan.runs)
+    samples = load_plan(CONFIG, "samples")
+    assert samples.scored_runs() == ["hermes-r"]
+    assert len(samples.runs) == 9

@@ -1,0 +1,94 @@
+"""Checks of names that a study, the runs and the tables refer to; mistakes get the nearest name."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hermes.entries import TableEntry
+from hermes.registry import RegistryError, Run, nearest, validate
+from hermes.schema import Card, Study, Training
+
+
+def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
+    """Check the keys by dataset and by modality of a study.
+
+    Raises:
+        RegistryError: a key that is no dataset of the study, a dataset or modality without a value.
+    """
+    section = study.preprocess
+    _with_default(f"{path}: preprocess.spacing_mm", section.spacing_mm, study.datasets)
+    _known(f"{path}: preprocess.keep_native_z", section.keep_native_z, study.datasets)
+    if study.phantom:
+        _with_default(f"{path}: phantom.voxel_scale", study.phantom.voxel_scale, study.datasets)
+        _known(f"{path}: phantom.patients", study.phantom.patients, study.datasets)
+        _complete(f"{path}: phantom.patients", study.phantom.patients, study.datasets)
+    for card in cards.values():
+        for modality in (card.modality, *(i.modality for i in card.images if i.modality)):
+            if modality not in section.intensity:
+                raise RegistryError(
+                    f"{path}: preprocess.intensity: no window for modality {modality!r}, "
+                    f"which {card.name} has"
+                )
+
+
+def check_overrides(path: Path, study: Study, runs: Mapping[str, Run]) -> None:
+    """Check that overrides name a method or a run, and training values that exist.
+
+    Raises:
+        RegistryError: an unknown method or run, or an unknown training value.
+    """
+    known = {run.method for run in runs.values()} | set(runs)
+    for name, values in study.overrides.items():
+        _known(f"{path}: overrides", [name], known)
+        validate(Training, study.train.model_dump() | values, f"{path}: overrides.{name}")
+
+
+def check_table(
+    where: str,
+    entry: TableEntry,
+    cards: Mapping[str, Card],
+    datasets: Iterable[str],
+    studies: Iterable[str],
+) -> None:
+    """Check the study, the datasets and the structures that a table names.
+
+    Args:
+        where: the file and the table, for messages.
+        entry: the table.
+        cards: cards of the study that is loaded; structures of other datasets are not checked.
+        datasets: every dataset with a card.
+        studies: every study with a file.
+
+    Raises:
+        RegistryError: a name that is not known.
+    """
+    if entry.study:
+        _known(f"{where}: study", [entry.study], studies)
+    if entry.columns == "each":
+        return
+    for column in entry.columns:
+        _known(f"{where}: column {column.key}: dataset", [column.dataset], datasets)
+        if column.dataset in cards:
+            _known(
+                f"{where}: column {column.key}: structures",
+                column.structures,
+                cards[column.dataset].structures,
+            )
+
+
+def _known(where: str, names: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise RegistryError(f"{where}: {name!r}{nearest(name, known)}")
+
+
+def _complete(where: str, values: Mapping[str, object], datasets: Iterable[str]) -> None:
+    without = [name for name in datasets if name not in values]
+    if without:
+        raise RegistryError(f"{where}: no value for {', '.join(without)}")
+
+
+def _with_default(where: str, values: Mapping[str, object], datasets: list[str]) -> None:
+    _known(where, values, ["default", *datasets])
+    if "default" not in values:
+        _complete(f"{where}: no default", values, datasets)
