@@ -35,7 +35,7 @@ rule data:
 
 rule models:
     input:
-        expand(f"{RESULTS}/models/{{run}}/model.safetensors", run=scored_runs()),
+        expand(f"{RESULTS}/models/{{run}}/model.safetensors", run=PLAN.scored_runs()),
 
 
 rule scores:

@@ -52,7 +52,7 @@ class Progress:
     optimizer: Lamb
     fingerprint: str
     epoch: int
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
 
     def save(self, path: Path) -> None:
         state = {
@@ -255,7 +255,7 @@ def _epoch(
     device: torch.device,
     seed: int,
     name: str,
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """Train for one epoch and return its row of the metrics."""
     rate = learning_rate(
         progress.epoch, settings.epochs, settings.warmup_epochs, settings.learning_rate
@@ -334,7 +334,7 @@ def validate(
     return float(torch.stack(values).mean())
 
 
-def _line(row: dict[str, float], epochs: int) -> str:
+def _line(row: dict[str, int | float], epochs: int) -> str:
     return (
         f"epoch {row['epoch']}/{epochs} lr {row['learning_rate']:.2e} loss {row['loss']:.4f} "
         f"bce {row['bce']:.4f} tversky {row['tversky']:.4f} modality {row['modality']:.3f} "
@@ -342,7 +342,7 @@ def _line(row: dict[str, float], epochs: int) -> str:
     )
 
 
-def _write_metrics(path: Path, history: list[dict[str, float]]) -> None:
+def _write_metrics(path: Path, history: list[dict[str, int | float]]) -> None:
     with writing(path) as aside, open(aside, "w", encoding="utf-8", newline="") as handle:
         table = csv.DictWriter(handle, METRICS, delimiter="\t", lineterminator="\n")
         table.writeheader()

@@ -183,11 +183,6 @@ def scored():
     return [pair for table in PLAN.tables.values() for pair in table.scored()]
 
 
-def scored_runs():
-    """Runs that any table of the study scores: the ones worth training."""
-    return list(dict.fromkeys(run for run, _ in scored()))
-
-
 def runs_on(dataset):
     """Runs that a table of the study scores on a dataset."""
     return list(dict.fromkeys(run for run, name in scored() if name == dataset))
