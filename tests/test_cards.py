@@ -165,7 +165,7 @@ def test_sampling_and_augmentation_of_the_paper():
 
 
 def test_page_of_the_datasets_is_up_to_date():
-    page = (CONFIG.parent / "docs/add-a-dataset.md").read_text(encoding="utf-8")
+    page = (CONFIG.parent / "docs/datasets.md").read_text(encoding="utf-8")
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
     told = {row[0].strip(" `"): [cell.strip() for cell in row[1:]] for row in rows}
     assert told.keys() == CARDS.keys()
@@ -178,6 +178,6 @@ def test_page_of_the_datasets_is_up_to_date():
 
 def test_card_shown_on_the_page_is_valid(tmp_path):
     page = (CONFIG.parent / "docs/add-a-dataset.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    shown = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0]
     (tmp_path / "mine.yaml").write_text(shown)
     assert load_card(tmp_path / "mine.yaml", STRUCTURES).tasks == ("mine/liver", "mine/spleen")
