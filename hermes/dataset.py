@@ -4,8 +4,6 @@ A batch mixes datasets. Labels stay one integer map per sample; which of its cla
 said by task ids and label values, padded to the longest sample of the batch.
 """
 
-import hashlib
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,20 +191,6 @@ def collate(samples: Sequence[dict]) -> Batch:
         modality=torch.tensor([s["modality"] for s in samples]),
         probability=torch.tensor([s["probability"] for s in samples], dtype=torch.float32),
     )
-
-
-def fingerprint(parts: list, splits: Sequence[str | Path], folders: Sequence[str | Path]) -> str:
-    """SHA-256 of everything that decides what a training learns, but the code and the voxels.
-
-    Args:
-        parts: values that JSON can hold: network, settings, seed, how images were prepared.
-        splits: split files.
-        folders: of preprocessed cases, whose `cases.tsv` (checksums, grids) stands for the voxels.
-    """
-    digest = hashlib.sha256(json.dumps(parts).encode())
-    for path in [*splits, *(Path(folder) / "cases.tsv" for folder in folders)]:
-        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def run_seed(seed: int, run: str) -> int:

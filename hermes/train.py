@@ -7,9 +7,7 @@ weights of an unbroken one. The exponential moving average of the weights is wha
 
 import csv
 import logging
-import pickle
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,12 +17,12 @@ from tqdm import tqdm
 
 from hermes import augment
 from hermes.atomic import writing
+from hermes.checkpoint import Progress, fingerprint
 from hermes.dataset import (
     Batch,
     CropDataset,
     TrainingSet,
     cases_of,
-    fingerprint,
     labelled_cases,
     run_seed,
 )
@@ -38,47 +36,6 @@ from hermes.schema import Training
 logger = logging.getLogger(__name__)
 
 METRICS = ("epoch", "step", "learning_rate", "loss", "bce", "tversky", "modality", "val_loss")
-
-
-@dataclass
-class Progress:
-    """Where a training stands: everything that has to be saved to go on from here.
-
-    The fingerprint says what is trained on what: a state of another training is not taken up.
-    """
-
-    model: nn.Module
-    ema: Ema
-    optimizer: Lamb
-    fingerprint: str
-    epoch: int
-    history: list[dict[str, int | float]]
-
-    def save(self, path: Path) -> None:
-        state = {
-            "model": self.model.state_dict(),
-            "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "fingerprint": self.fingerprint,
-            "epoch": self.epoch,
-            "history": self.history,
-        }
-        with writing(path) as aside:
-            torch.save(state, aside)
-
-    def load(self, path: Path, device: torch.device) -> None:
-        """Take up a saved state. Raises ValueError: unreadable, or of another training."""
-        try:
-            state = torch.load(path, map_location=device, weights_only=True)
-            fingerprint = state["fingerprint"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: no state of a training ({error})") from error
-        if fingerprint != self.fingerprint:
-            raise ValueError(f"{path}: of other settings, cases or seed")
-        self.model.load_state_dict(state["model"])
-        self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history = state["epoch"], state["history"]
 
 
 def run(
@@ -142,17 +99,18 @@ def run(
         logger.info("%s: %s, %.3f s a step", name, _line(row, settings.epochs), seconds)
     progress.ema.copy_to(progress.model)
     _write_metrics(Path(metrics), progress.history)
-    extra = {
-        "run": name,
-        "seed": seed,
-        "device": device_name(where),
-        "precision": str(choose_dtype(settings.precision, where)).removeprefix("torch."),
-        "parameters": parameters,
-        "training": settings.model_dump(mode="json"),
-        "preparation": preparation,
-    }
-    save_model(Path(model).parent, progress.model, spec, extra)
+    told = {"run": name, "seed": seed, "parameters": parameters, "preparation": preparation}
+    save_model(Path(model).parent, progress.model, spec, told | _made_with(settings, where))
     Path(checkpoint).unlink(missing_ok=True)
+
+
+def _made_with(settings: Training, device: torch.device) -> dict:
+    """What `model.json` says of how the weights came about."""
+    return {
+        "device": device_name(device),
+        "precision": str(choose_dtype(settings.precision, device)).removeprefix("torch."),
+        "training": settings.model_dump(mode="json"),
+    }
 
 
 def make_spec(method: str, backbone: str, datasets: list[dict], settings: Training) -> ModelSpec:
