@@ -6,6 +6,7 @@ file a user gets, on the scan's own grid, brought to the canonical orientation f
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -35,6 +36,7 @@ def run(
     predictions: list[str],
     canonical: str | Path,
     label: str,
+    window: list[float] | None,
     picture: str | Path,
 ) -> None:
     """Draw one test case of a dataset: the scan, the reference, and each run's prediction.
@@ -48,7 +50,8 @@ def run(
         runs: names of the runs.
         predictions: per run, the manifest of its predictions.
         canonical: folder of the converted cases.
-        label: what the study's numbers are, printed under the picture.
+        label: what the study's numbers are, printed under the title.
+        window: grey values shown as black and white, in the scan's unit; None: by percentiles.
         picture: PNG to write.
     """
     cases = [row["case"] for row in read_tsv(predictions[0])]
@@ -61,7 +64,7 @@ def run(
     for name, manifest in zip(runs, predictions, strict=True):
         native = read_nifti(Path(manifest).parent / f"{case}.nii.gz")
         maps[name] = reorient(native).array
-    figure = draw(scan, maps, structures, f"{title}: {case}", label)
+    figure = draw(scan, maps, structures, f"{title}: {case}\n{label}", window)
     with writing(picture) as aside:
         figure.savefig(aside, dpi=110, facecolor="black")
     plt.close(figure)
@@ -79,29 +82,43 @@ def _richness(canonical: Path, case: str) -> int:
 
 
 def draw(
-    scan: Volume, maps: dict[str, np.ndarray], structures: list[dict], title: str, label: str
+    scan: Volume,
+    maps: dict[str, np.ndarray],
+    structures: list[dict],
+    title: str,
+    window: list[float] | None,
 ) -> plt.Figure:
-    """Draw a scan and label maps of it, all [z, y, x] in LPS, as rows of three planes.
+    """Draw a scan and label maps of it, all [z, y, x] in LPS: a row per plane, a column per map.
 
     Args:
         scan: the image.
         maps: name -> label map; the slices go through the first one's richest places.
         structures: per class, `title` and `colour`.
         title: over the picture.
-        label: under the picture.
+        window: grey values shown as black and white, in the scan's unit; None: by percentiles.
     """
     centre = richest_slices(next(iter(maps.values())))
-    rows: list[tuple[str, np.ndarray | None]] = [("scan", None), *maps.items()]
+    columns: list[tuple[str, np.ndarray | None]] = [("scan", None), *maps.items()]
+    z, y, x = np.asarray(scan.array.shape) * scan.spacing_mm
+    heights = (y / x, z / x, z / y)  # of the planes, in column widths
     figure, axes = plt.subplots(
-        len(rows), 3, figsize=(10, 3.1 * len(rows) + 1), squeeze=False, layout="constrained"
+        3,
+        len(columns),
+        figsize=(3.4 * len(columns), 3.4 * sum(heights) + 1.4),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
-    for line, (name, values) in zip(axes, rows, strict=True):
-        for axis, plane, panel in zip(line, range(3), PLANES, strict=True):
-            _panel(axis, scan, values, plane, centre[plane], structures)
-            axis.set_title(f"{name}, {panel}", color="white", fontsize=9)
-    figure.suptitle(title, color="white")
+    grey = window or np.percentile(scan.array, (1, 99.5))
+    for plane, line in enumerate(axes):
+        for axis, (name, values) in zip(line, columns, strict=True):
+            _panel(axis, scan, values, plane, centre[plane], structures, grey)
+            if plane == 0:
+                axis.set_title(name, color="white", fontsize=10)
+        line[0].text(0.01, 0.98, PLANES[plane], color="0.8", fontsize=8, va="top",
+                     transform=line[0].transAxes)  # fmt: skip
+    figure.suptitle(title, color="white", fontsize=9)
     _legend(figure, next(iter(maps.values())), structures)
-    figure.text(0.01, 0.004, label, color="0.7", fontsize=7)
     return figure
 
 
@@ -116,10 +133,18 @@ def richest_slices(label: np.ndarray) -> tuple[int, int, int]:
     return indices[0], indices[1], indices[2]
 
 
-def _panel(axis, scan: Volume, label: np.ndarray | None, plane: int, index: int, structures):
+def _panel(
+    axis: plt.Axes,
+    scan: Volume,
+    label: np.ndarray | None,
+    plane: int,
+    index: int,
+    structures: list[dict],
+    grey: Sequence[float],
+) -> None:
     """One slice; the head is on top, so z is turned over."""
     image = _slice(scan.array, plane, index)
-    low, high = np.percentile(scan.array, (1, 99.5))
+    low, high = grey
     spacing = np.delete(np.asarray(scan.spacing_mm), plane)
     aspect = spacing[0] / spacing[1]
     axis.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
@@ -152,7 +177,7 @@ def _legend(figure: plt.Figure, label: np.ndarray, structures: list[dict]) -> No
     figure.legend(
         handles=patches,
         loc="outside lower center",
-        ncols=6,
+        ncols=2 * (1 + len(figure.axes) // 3),
         fontsize=7,
         frameon=False,
         labelcolor="white",

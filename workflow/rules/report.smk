@@ -88,6 +88,7 @@ rule overlay:
             ],
             runs=runs_on(w.dataset),
             label=PLAN.study.label,
+            window=[-160, 240] if PLAN.cards[w.dataset].modality == "ct" else None,
         ),
         paths=lambda w, input, output: call(
             predictions=list(input.predictions),
