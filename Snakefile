@@ -24,7 +24,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        everything(),
+        lambda wildcards: everything(),
 
 
 rule data:

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from hermes.registry import MODALITIES, class_count, load_cards, load_structures, tasks_of
+from hermes.registry import (
+    MODALITIES,
+    RegistryError,
+    class_count,
+    load_cards,
+    load_structures,
+    tasks_of,
+)
 
 app = typer.Typer(
     help="Context-prior learning for universal 3D medical image segmentation.",
@@ -19,9 +26,15 @@ Config = Annotated[Path, typer.Option(help="The folder config/ of a Hermes check
 @app.command()
 def datasets(config: Config = Path("config")) -> None:
     """List the dataset cards: images, classes, modality, licence, how to get a copy."""
-    structures = load_structures(config / "structures.tsv")
-    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
-    cards = load_cards(config / "datasets", names, structures)
+    try:
+        structures = load_structures(config / "structures.tsv")
+        names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
+        cards = load_cards(config / "datasets", names, structures)
+    except (RegistryError, OSError) as error:
+        typer.echo(
+            f"hermes datasets: {error}; run it in a Hermes checkout, or give --config", err=True
+        )
+        raise typer.Exit(1) from error
     for card in cards.values():
         images = card.published.images if card.published else "-"
         typer.echo(
@@ -29,17 +42,31 @@ def datasets(config: Config = Path("config")) -> None:
             f"{card.modality:8} {card.licence.name:18} {card.access.kind}"
         )
     upstream = [card for card in cards.values() if card.role == "upstream"]
-    typer.echo(f"\n{class_count(upstream)} classes and {len(tasks_of(upstream))} tasks upstream")
+    counts = f"{class_count(upstream)} classes and {len(tasks_of(upstream))} tasks"
+    typer.echo(f"\n{counts}, trained on together (upstream)")
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     image: Annotated[Path, typer.Argument(help="Scan, .nii or .nii.gz, in any orientation.")],
-    out: Annotated[Path, typer.Argument(help="Label map to write, on the scan's own grid.")],
-    dataset: Annotated[str, typer.Option(help="Whose protocol to follow.")] = "",
-    modality: Annotated[str, typer.Option(help=f"One of: {', '.join(MODALITIES)}.")] = "",
-    task: Annotated[list[str] | None, typer.Option(help="A task's name; repeatable.")] = None,
+    out: Annotated[
+        Path,
+        typer.Argument(help="Label map to write, on the scan's own grid; its values are printed."),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="Whose spacing, window and classes to follow; default: the model's first."
+        ),
+    ] = "",
+    modality: Annotated[
+        str, typer.Option(help=f"One of: {', '.join(MODALITIES)}; default: the dataset's.")
+    ] = "",
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Such as bcv/liver; repeatable; default: the dataset's."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Segment a scan with a trained model."""

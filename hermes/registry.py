@@ -154,6 +154,8 @@ def load_study(path: str | Path, known_datasets: Iterable[str]) -> Study:
             raise RegistryError(f"{path}: no card for dataset {name!r}{nearest(name, known)}")
     if study.kind == "phantom" and study.phantom is None:
         raise RegistryError(f"{path}: a phantom study needs the section 'phantom'")
+    if study.name != path.stem:
+        raise RegistryError(f"{path}: name is {study.name!r}, but the file is called {path.stem!r}")
     return study
 
 

@@ -184,3 +184,10 @@ def test_scored_runs_are_those_of_the_tables_in_order(config):
     plan = load_plan(config, "samples")
     assert plan.scored_runs() == ["hermes-r"]
     assert len(plan.runs) == 9
+
+
+def test_a_study_is_called_as_its_file(config):
+    text = (config / "studies" / "samples.yaml").read_text()
+    (config / "studies" / "other.yaml").write_text(text)
+    with pytest.raises(RegistryError, match="name is 'samples', but the file is called 'other'"):
+        load_plan(config, "other")

@@ -76,6 +76,14 @@ def test_an_unknown_study_is_answered_in_one_line(checkout):
     assert "did you mean 'phantom'" in done.stdout + done.stderr
 
 
+def test_a_study_that_no_table_scores_says_so(checkout):
+    shutil.copy(CONFIG / "tiny.yaml", checkout / "config" / "studies" / "tiny.yaml")
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", "study=tiny"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "study tiny: no table" in done.stdout + done.stderr
+
+
 def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
     arguments = {
         "dataset": "bcv",

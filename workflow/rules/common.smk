@@ -80,7 +80,15 @@ def tables():
 
 def everything():
     """What a study builds when no target is named."""
-    return [*tables(), *(f"{RESULTS}/figures/overlay_{name}.png" for name in trained())]
+    if not PLAN.tables:
+        raise WorkflowError(
+            f"study {STUDY}: no table in config/tables.yaml scores it, so nothing would be trained; "
+            f"add one with `study: {STUDY}`, or name a target"
+        )
+    pictures = [
+        f"{RESULTS}/figures/overlay_{name}.png" for name in trained() if runs_on(name)
+    ]
+    return [*tables(), *pictures]
 
 
 def trained():
