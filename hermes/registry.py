@@ -1,4 +1,4 @@
-"""Load cards, structures, studies and runs; derive task ids and class counts. Needs no torch."""
+"""Load cards and structures; derive task ids and class counts. Needs no torch."""
 
 import csv
 import difflib
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from hermes.schema import Card, Closed, Study
+from hermes.schema import Card
 
 MODALITIES = ("ct", "pet", "t1", "t2", "cine", "unknown")
 """Modality names in the order of their ids; `unknown` is last and has no modality loss."""
@@ -31,22 +31,6 @@ class Structure:
     region: str
     kind: str  # organ | lesion | tissue
     colour: str
-
-
-class Run(Closed):
-    """One training: a method on some datasets."""
-
-    name: str
-    method: str
-    backbone: str = "resunet"
-    datasets: list[str]
-
-
-class Row(Closed):
-    """A table's row: for each dataset the run that is scored on it."""
-
-    model: str
-    runs: dict[str, str]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -142,21 +126,6 @@ def load_cards(
 ) -> dict[str, Card]:
     """Read the cards of the named datasets, in the order given."""
     return {name: load_card(Path(folder) / f"{name}.yaml", structures) for name in names}
-
-
-def load_study(path: str | Path, known_datasets: Iterable[str]) -> Study:
-    """Read and check one study; every dataset it names must have a card."""
-    path = Path(path)
-    study = validate(Study, read_yaml(path), path)
-    known = list(known_datasets)
-    for name in study.datasets:
-        if name not in known:
-            raise RegistryError(f"{path}: no card for dataset {name!r}{nearest(name, known)}")
-    if study.kind == "phantom" and study.phantom is None:
-        raise RegistryError(f"{path}: a phantom study needs the section 'phantom'")
-    if study.name != path.stem:
-        raise RegistryError(f"{path}: name is {study.name!r}, but the file is called {path.stem!r}")
-    return study
 
 
 def tasks_of(cards: Iterable[Card]) -> tuple[str, ...]:

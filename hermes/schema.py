@@ -1,7 +1,8 @@
-"""The closed schema of everything that is data: a description per key, typos answered.
+"""The closed schema of dataset cards: a description per key, typos answered.
 
 Cards (`config/datasets/*.yaml`) say what a dataset is; nothing about a dataset is said anywhere
-else. Loading and deriving (task ids, class counts, splits' counts) is `hermes.registry`.
+else. Loading and deriving (task ids, class counts) is `hermes.registry`; studies, runs and tables
+have their schema in `hermes.study_schema`.
 """
 
 from typing import Literal
@@ -37,12 +38,25 @@ class Access(Closed):
 
 
 class Archive(Closed):
-    """One file to fetch, by address or out of a package of the Python index."""
+    """One file to fetch, by address, out of a package of the Python index, or from a store that
+    asks for an account."""
 
-    url: str = Field("", description="address; empty where the file comes from a package")
+    url: str = Field(
+        "",
+        description="https address, or synapse:<entity>, or kaggle:<owner>/<dataset>; empty where "
+        "the file comes from a package or a person brings it",
+    )
     package: str = Field("", description="name==version in the Python package index")
     filename: str = Field(description="the file's name, as served")
     bytes: int | None = Field(None, description="size in bytes, where known")
+    about_bytes: int | None = Field(
+        None, description="rough size, where the exact one is not published; for the disk check"
+    )
+    unofficial: bool = Field(
+        False,
+        description="a copy passed on by others than the owners: fetched only where the "
+        "configuration accepts <dataset>:unofficial",
+    )
     sha256: str = Field("", description="checksum of the whole file, where known")
     md5: str = Field("", description="checksum of the whole file, where only this is published")
     unpack: Literal["zip", "tar", "none"] = Field("none", description="how it is opened")
@@ -90,6 +104,15 @@ class LabelSource(Closed):
     )
 
 
+class HeaderFix(Closed):
+    """What is known of images whose own header says nothing (the identity as affine)."""
+
+    spacing_mm: dict[int, tuple[float, float, float]] = Field(
+        description="last number of the case's name -> spacing z y x; an identity affine on any "
+        "other case rejects it"
+    )
+
+
 class ImageSource(Closed):
     """One kind of image of a dataset: a path pattern, and what is true of what matches it."""
 
@@ -106,6 +129,9 @@ class ImageSource(Closed):
         None, description="keep only cases whose last number lies in this closed range"
     )
     frames: "Frames | None" = Field(None, description="for 4D images: which frames are used")
+    identity_affine: HeaderFix | None = Field(
+        None, description="spacing of the images that carry an identity affine"
+    )
     slab: tuple[float, float] | None = Field(
         None, description="keep only this part of the head-foot extent, 0 at the feet, 1 at the top"
     )
@@ -128,10 +154,28 @@ class Label(Closed):
     also: list[int] = Field(
         default_factory=list, description="further published values of the same structure (parts)"
     )
+    median_ml: float | None = Field(
+        None, gt=0, description="median volume over the dataset, to check an uncertain value by"
+    )
+
+
+class ReferenceList(Closed):
+    """How the published code's split lists name this dataset and its patients."""
+
+    key: str = Field(
+        description="its name in the published dictionary, without _train, _val, _test"
+    )
+    patient: str = Field(
+        description="our patient's name, made of {id}, the entry of the list (text or number)"
+    )
+    strip: str = Field(
+        "", description="regular expression of what is taken off an entry first (a study's index)"
+    )
 
 
 class Split(Closed):
-    """The paper's split rule; shares are weights over patients."""
+    """The paper's split rule, and where the published code's lists hold the dataset; shares are
+    weights over patients."""
 
     rule: Literal["fraction", "official_test", "official", "all_test"] = Field(
         description="fraction: seeded draw; official_test: subset test is the test set and the "
@@ -143,18 +187,31 @@ class Split(Closed):
     within_patient: bool = Field(
         False, description="parts of one scan are on both sides: the report says so"
     )
+    reference: ReferenceList | None = Field(
+        None, description="the dataset in the published lists; null: it is not in them"
+    )
+    fractions: list[float] = Field(
+        default_factory=list,
+        description="per cent of the training patients, for transfer; each draw is nested",
+    )
+    draws: int = Field(1, ge=1, description="seeded draws of every fraction below 100 %")
 
 
 class Published(Closed):
-    """What the paper and the dataset's own page say. Counts are exact for the phantom and the
-    samples; for a person's own copy of a public dataset a difference is a warning in the split's
-    log."""
+    """What the paper and the dataset's own page say. Counts are asserted for what is fetched by
+    the card; a person's own copy that differs is reported, in the log and in the quality report."""
 
     images: int = Field(description="images used")
     patients: int = Field(description="patients they come from")
     classes: int = Field(description="annotated classes")
     size: int = Field(description="the size column of the paper's dataset table")
-    empty: int = Field(0, description="images without any annotated voxel; not checked")
+    empty: int | None = Field(None, description="images without any annotated voxel")
+    unsure: list[Literal["images", "patients", "empty"]] = Field(
+        default_factory=list, description="counts that sources disagree on: reported, not asserted"
+    )
+    varying_spacing: bool = Field(
+        False, description="spacing differs between scans; all alike means a resampled copy"
+    )
 
 
 class Intensity(Closed):
@@ -216,6 +273,20 @@ class Card(Closed):
     notes: list[str] = Field(default_factory=list, description="facts, traps, what is unverified")
 
     @property
+    def consent(self) -> str:
+        """Why the terms must be accepted in the configuration before use; "" where they need not.
+
+        ASSUME: terms that sources disagree on are taken as the stricter of them.
+        """
+        if self.access.kind in ("agreement", "request"):
+            return "bound to an agreement with its owners"
+        if self.access.kind in ("synapse", "kaggle"):
+            return "bound to the conditions accepted with an account"
+        if self.licence.commercial is False:
+            return "not for commercial use"
+        return "sources disagree on its terms" if self.licence.name == "disputed" else ""
+
+    @property
     def family(self) -> str:
         return self.task_family or self.name
 
@@ -259,90 +330,6 @@ class Card(Closed):
             if self.access.kind in ("http", "package") and not (archive.url or archive.package):
                 raise ValueError(f"archive {archive.filename}: give a url or a package")
         return self
-
-
-class Preprocess(Closed):
-    spacing_mm: dict[str, float] = Field(
-        description="isotropic target spacing: `default`, and by dataset where it differs"
-    )
-    intensity: dict[Modality, Intensity] = Field(description="window by modality")
-    keep_native_z: list[str] = Field(
-        default_factory=list, description="datasets left at their native slice spacing"
-    )
-
-
-class Training(Closed):
-    base_channels: int = Field(description="channels of the first stage; 32 in the paper")
-    crop: tuple[int, int, int] = Field(description="training crop in voxels, z y x")
-    margin: int = Field(description="voxels read beyond the crop on each axis for augmentation")
-    batch: int = Field(description="crops per step")
-    epochs: int
-    iterations: int = Field(description="steps per epoch")
-    warmup_epochs: float = 0
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-5
-    ema_decay: float = 0.99
-    modality_weight: float = Field(0.01, description="of the modality cross-entropy")
-    sampling: Literal["published", "uniform", "sqrt"] = Field(
-        "published",
-        description="how often a dataset is drawn in universal training. published: the card's "
-        "weight per volume; uniform: every dataset alike; sqrt: by the root of its volumes",
-    )
-    foreground: float = Field(
-        0.0, ge=0, le=1, description="share of crops centred on an annotated voxel; paper: 0"
-    )
-    augment: bool = Field(True, description="the published augmentation")
-    affine_probability: float = Field(
-        0.5, ge=0, le=1, description="share of crops deformed by an affine; published: 0.5"
-    )
-    validation_crops: int = Field(
-        8, ge=0, description="fixed crops of validation cases whose loss is logged each epoch"
-    )
-    workers: int = Field(0, ge=0, description="processes that read crops; 0: in the training one")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: int = Field(1, description="CPU threads of one training on a CPU")
-
-
-class Prediction(Closed):
-    stride: float = Field(0.5, gt=0, le=1, description="step between windows, share of the window")
-    threshold: float = 0.5
-    batch: int = Field(1, description="windows per forward pass")
-
-
-class Scoring(Closed):
-    nsd_tolerance_mm: float = Field(2.0, gt=0)
-    surface: bool = Field(True, description="NSD and HD95 beside Dice")
-
-
-class Phantom(Closed):
-    """How large the synthetic study is."""
-
-    patients: dict[str, int] = Field(description="patients per dataset")
-    voxel_scale: dict[str, float] = Field(
-        description="factor on the published in-plane spacing, `default` and by dataset; slices "
-        "are at least as thick as the plane is coarse. 1: as the real datasets have them"
-    )
-
-
-class Study(Closed):
-    """A set of datasets, a budget and a set of runs."""
-
-    name: str
-    title: str
-    kind: Literal["phantom", "real"] = Field(description="phantom: made here; real: downloaded")
-    label: str = Field(description="what its numbers are, printed beside every table")
-    seed: int
-    datasets: list[str] = Field(min_length=1)
-    protocol: Literal["paper"] = Field("paper", description="split protocol")
-    phantom: Phantom | None = None
-    preprocess: Preprocess
-    train: Training
-    overrides: dict[str, dict[str, float | int | bool | str]] = Field(
-        default_factory=dict, description="method or run -> training values that differ"
-    )
-    predict: Prediction = Prediction()
-    evaluate: Scoring = Scoring()
-    workers: int = Field(1, ge=1, description="cases in parallel inside a job of the data stages")
 
 
 ImageSource.model_rebuild()

@@ -3,25 +3,33 @@
 The workflow asks this module and nothing else; it needs no torch, so a dry run is quick.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from hermes.entries import Column, RowEntry, RunEntry, RunFile, TableEntry
 from hermes.registry import (
     RegistryError,
-    Row,
-    Run,
     Structure,
     load_cards,
     load_structures,
-    load_study,
     nearest,
     read_yaml,
     validate,
 )
-from hermes.schema import Card, Study
+from hermes.schema import Card
 from hermes.study_checks import check_overrides, check_study, check_table
+from hermes.study_schema import (
+    Column,
+    Protocol,
+    Row,
+    RowEntry,
+    Run,
+    RunEntry,
+    RunFile,
+    Study,
+    TableEntry,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Table:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     average: str
+    left_out: tuple[str, ...] = ()  # titles of columns whose dataset is left out of the study
 
     def scored(self) -> list[tuple[str, str]]:
         """(run, dataset) pairs whose scores the table needs, each once."""
@@ -107,12 +116,34 @@ class Plan:
         return [name for name in self.runs if name in scored]
 
 
-def load_plan(config: str | Path, study: str) -> Plan:
+def load_study(path: str | Path, known_datasets: Iterable[str]) -> Study:
+    """Read and check one study; every dataset it names must have a card."""
+    path = Path(path)
+    study = validate(Study, read_yaml(path), path)
+    known = list(known_datasets)
+    for name in study.datasets:
+        if name not in known:
+            raise RegistryError(f"{path}: no card for dataset {name!r}{nearest(name, known)}")
+    if study.kind == "phantom" and study.phantom is None:
+        raise RegistryError(f"{path}: a phantom study needs the section 'phantom'")
+    if study.name != path.stem:
+        raise RegistryError(f"{path}: name is {study.name!r}, but the file is called {path.stem!r}")
+    return study
+
+
+def load_plan(
+    config: str | Path,
+    study: str,
+    without: Sequence[str] = (),
+    protocol: Mapping[str, Any] | None = None,
+) -> Plan:
     """Read a study and everything it refers to.
 
     Args:
         config: the folder `config/`.
         study: the study's name, a file in `config/studies/`.
+        without: datasets of the study that are left out; the tables lose their columns.
+        protocol: switches of the protocol that differ from the study's.
 
     Raises:
         RegistryError: naming the file, the key and the nearest right name.
@@ -124,6 +155,8 @@ def load_plan(config: str | Path, study: str) -> Plan:
     structures = load_structures(config / "structures.tsv")
     cards = load_cards(config / "datasets", loaded.datasets, structures)
     check_study(path, loaded, cards)
+    loaded = _changed(loaded, without, protocol or {})
+    cards = {name: cards[name] for name in loaded.datasets}
     declared = _runs(config / "runs.yaml", _trained(cards), known)
     check_overrides(path, loaded, declared)
     # a run on a dataset that the study lacks is declared for another study
@@ -131,10 +164,24 @@ def load_plan(config: str | Path, study: str) -> Plan:
     tables = {}
     for name, entry in _entries(config, cards, known).items():
         if entry.study in ("", study):
-            table = _table(name, entry, _trained(cards), declared, config / "tables.yaml")
+            table = _table(f"{config}/tables.yaml", name, entry, _trained(cards), without, declared)
             if table and all(run in runs for run, _ in table.scored()):
                 tables[name] = table
     return Plan(loaded, cards, structures, runs, tables)
+
+
+def _changed(study: Study, without: Sequence[str], protocol: Mapping[str, Any]) -> Study:
+    """The study without some datasets and with other switches of the protocol."""
+    for name in without:
+        if name not in study.datasets:
+            near = nearest(name, study.datasets)
+            raise RegistryError(f"configuration: without: {name!r} is not in {study.name}{near}")
+    kept = [name for name in study.datasets if name not in without]
+    if not kept:
+        raise RegistryError(f"configuration: without: no dataset of {study.name} is left")
+    switches = study.protocol.model_dump() | dict(protocol)
+    changed = validate(Protocol, switches, "configuration: protocol")
+    return study.model_copy(update={"datasets": kept, "protocol": changed})
 
 
 def _trained(cards: dict[str, Card]) -> list[str]:
@@ -176,14 +223,21 @@ def _entries(config: Path, cards: dict[str, Card], known: list[str]) -> dict[str
 
 
 def _table(
-    name: str, entry: TableEntry, trained: list[str], runs: dict[str, Run], path: Path
+    path: str,
+    name: str,
+    entry: TableEntry,
+    trained: list[str],
+    without: Sequence[str],
+    runs: dict[str, Run],
 ) -> Table | None:
     """A table with its names resolved; None where a column's dataset is not trained on."""
     columns = _columns(entry, trained)
-    if any(column.dataset not in trained for column in columns):
+    left_out = tuple(column.title for column in columns if column.dataset in without)
+    columns = [column for column in columns if column.dataset not in without]
+    if not columns or any(column.dataset not in trained for column in columns):
         return None
     rows = tuple(_row(f"{path}: {name}", row, columns, runs) for row in entry.rows)
-    return Table(name, entry.title, entry.published, rows, tuple(columns), entry.average)
+    return Table(name, entry.title, entry.published, rows, tuple(columns), entry.average, left_out)
 
 
 def _columns(entry: TableEntry, trained: list[str]) -> list[Column]:

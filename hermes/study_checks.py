@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hermes.entries import TableEntry
-from hermes.registry import RegistryError, Run, nearest, validate
-from hermes.schema import Card, Study, Training
+from hermes.registry import RegistryError, nearest, validate
+from hermes.schema import Card
+from hermes.study_schema import Run, Study, TableEntry, Training
 
 
 def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
@@ -17,6 +17,7 @@ def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
     section = study.preprocess
     _with_default(f"{path}: preprocess.spacing_mm", section.spacing_mm, study.datasets)
     _known(f"{path}: preprocess.keep_native_z", section.keep_native_z, study.datasets)
+    _known(f"{path}: preprocess.blocks", section.blocks, ["default", *study.datasets])
     if study.phantom:
         _with_default(f"{path}: phantom.voxel_scale", study.phantom.voxel_scale, study.datasets)
         _known(f"{path}: phantom.patients", study.phantom.patients, study.datasets)

@@ -31,7 +31,7 @@ from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.optim import Ema, Lamb, learning_rate
 from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
-from hermes.schema import Training
+from hermes.study_schema import Training
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from hermes import train
 from hermes.dataset import CropDataset, TrainingSet, collate, run_seed
-from hermes.schema import Training
 from hermes.store import save_case
+from hermes.study_schema import Training
 from hermes.tables import read_tsv, write_tsv
 
 ABDOMEN = ["abdomen/liver", "abdomen/spleen"]

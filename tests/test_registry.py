@@ -12,10 +12,10 @@ from hermes.registry import (
     RegistryError,
     load_card,
     load_structures,
-    load_study,
     modality_id,
     tasks_of,
 )
+from hermes.study import load_study
 
 CARD = {
     "name": "toy",

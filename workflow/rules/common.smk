@@ -14,8 +14,20 @@ from hermes.registry import RegistryError
 from hermes.sources import source_files
 from hermes.study import load_plan
 
+
+
+def names(value):
+    """A list of the configuration; on the command line also words parted by commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else list(value)
+
+
 try:
-    PLAN = load_plan(Path(workflow.basedir) / "config", config["study"])
+    PLAN = load_plan(
+        Path(workflow.basedir) / "config",
+        config["study"],
+        without=names(config["without"]),
+        protocol=config["protocol"],
+    )
 except RegistryError as error:
     raise WorkflowError(str(error)) from None
 
@@ -122,6 +134,7 @@ def table_layout(name):
         ],
         "rows": [row.model_dump() for row in table.rows],
         "average": table.average,
+        "left_out": list(table.left_out),
     }
 
 
@@ -149,7 +162,7 @@ def study_facts():
         "study": STUDY,
         "title": PLAN.study.title,
         "label": PLAN.study.label,
-        "protocol": PLAN.study.protocol,
+        "protocol": PLAN.study.protocol.model_dump(),
         "seed": PLAN.study.seed,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
