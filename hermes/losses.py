@@ -6,12 +6,16 @@ gradient directly; a mask per class is never made. The losses are then formulas 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from hermes.dataset import Batch
+    from hermes.models.interface import ModelOutput
 
 TVERSKY_EPS = 1e-6  # published
 TVERSKY_RANGE = (0.2, 0.8)  # published; the weight of false positives is kept within it
@@ -21,10 +25,10 @@ BLOCK = {"cpu": 2**15, "cuda": 2**25}
 
 
 class SegmentationLoss(NamedTuple):
-    """Both averaged over the real (image, class) pairs; scalars."""
+    """The two parts of a method's loss, scalars that are added: cross-entropy and overlap."""
 
-    bce: Tensor
-    tversky: Tensor
+    cross_entropy: Tensor
+    overlap: Tensor
 
 
 def segmentation_loss(
@@ -48,20 +52,24 @@ def segmentation_loss(
     The weight a takes part in the gradient, as in the published code. If no pair is real, both
     losses are 0.
     """
-    sums = PairSums.apply(logits, label, values)
-    softplus, probability, mask_logit, mask_probability, mask_size = sums
-    bce = (softplus - mask_logit) / label[0].numel()
-    false_positive = probability - mask_probability
-    false_negative = mask_size - mask_probability
-    wrong = (false_positive + false_negative).clamp(min=TVERSKY_EPS)
-    weight = (false_positive / wrong).clamp(*TVERSKY_RANGE)
-    penalty = weight * false_positive + (1 - weight) * false_negative
-    tversky = 1 - mask_probability / (mask_probability + penalty + TVERSKY_EPS)
-    real = values > 0
-    pairs = real.sum().clamp(min=1)
-    return SegmentationLoss(
-        *((pair.where(real, 0.0).sum() / pairs).float() for pair in (bce, tversky))
-    )
+    pairs = pair_sums(logits, label, values)
+    wrong = (pairs.false_positive + pairs.false_negative).clamp(min=TVERSKY_EPS)
+    weight = (pairs.false_positive / wrong).clamp(*TVERSKY_RANGE)
+    penalty = weight * pairs.false_positive + (1 - weight) * pairs.false_negative
+    tversky = 1 - pairs.true_positive / (pairs.true_positive + penalty + TVERSKY_EPS)
+    return SegmentationLoss(pairs.mean(pairs.bce), pairs.mean(tversky))
+
+
+def common_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
+    """The loss that Hermes is trained with, for any method.
+
+    An auxiliary prediction and the main one count half each.
+    """
+    main = segmentation_loss(output.logits, batch.label, batch.values)
+    if output.auxiliary is None:
+        return main
+    auxiliary = segmentation_loss(output.auxiliary, batch.label, batch.values)
+    return SegmentationLoss(*(sum(parts) / 2 for parts in zip(main, auxiliary, strict=True)))
 
 
 def modality_loss(
@@ -71,6 +79,45 @@ def modality_loss(
     known = (modality >= 0).sum().clamp(min=1)
     summed = F.cross_entropy(modality_logits.float(), modality, ignore_index=-1, reduction="sum")
     return summed / known
+
+
+class Pairs(NamedTuple):
+    """Of each (image, class) pair, (b, k), float64: what every loss here is a formula of.
+
+    Attributes:
+        bce: binary cross-entropy, mean over the image's voxels.
+        true_positive: sum of p in the class's mask.
+        false_positive: sum of p outside of it.
+        false_negative: sum of 1 - p in it.
+        real: not padded.
+    """
+
+    bce: Tensor
+    true_positive: Tensor
+    false_positive: Tensor
+    false_negative: Tensor
+    real: Tensor
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of (b, k) over the real pairs, float32; 0 if none is real."""
+        return (value.where(self.real, 0.0).sum() / self.real.sum().clamp(min=1)).float()
+
+
+def pair_sums(
+    logits: Float[Tensor, "b k d h w"],
+    label: Integer[Tensor, "b d h w"],
+    values: Int[Tensor, "b k"],
+) -> Pairs:
+    """Sums over voxels for each (image, class) pair; arguments as of `segmentation_loss`."""
+    sums = PairSums.apply(logits, label, values)
+    softplus, probability, mask_logit, mask_probability, mask_size = sums
+    return Pairs(
+        bce=(softplus - mask_logit) / label[0].numel(),
+        true_positive=mask_probability,
+        false_positive=probability - mask_probability,
+        false_negative=mask_size - mask_probability,
+        real=values > 0,
+    )
 
 
 class PairSums(torch.autograd.Function):

@@ -204,7 +204,13 @@ def _runs(path: Path, trained: list[str], known: list[str]) -> dict[str, Run]:
 
 def _expand(entry: RunEntry, trained: list[str]) -> list[Run]:
     def run(name: str, datasets: list[str]) -> Run:
-        return Run(name=name, method=entry.method, backbone=entry.backbone, datasets=datasets)
+        return Run(
+            name=name,
+            method=entry.method,
+            backbone=entry.backbone,
+            options=entry.options,
+            datasets=datasets,
+        )
 
     if entry.each == "training":
         return [run(entry.name.replace("{dataset}", name), [name]) for name in trained]

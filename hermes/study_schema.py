@@ -62,10 +62,14 @@ class Training(Closed):
     weight_decay: float = 1e-5
     ema_decay: float = 0.99
     modality_weight: float = Field(0.01, description="of the modality cross-entropy")
-    sampling: Literal["published", "uniform", "sqrt"] = Field(
+    loss: Literal["native", "common"] = Field(
+        "native", description="native: the method's own; common: the one of Hermes for every method"
+    )
+    sampling: Literal["native", "published", "uniform", "sqrt"] = Field(
         "published",
         description="how often a dataset is drawn in universal training. published: the card's "
-        "weight per volume; uniform: every dataset alike; sqrt: by the root of its volumes",
+        "weight per volume; uniform: every dataset alike; sqrt: by the root of its volumes; "
+        "native: as the method's own paper does",
     )
     foreground: float = Field(
         0.0, ge=0, le=1, description="share of crops centred on an annotated voxel; paper: 0"
@@ -134,6 +138,9 @@ class RunEntry(Closed):
     name: str = Field(description="with {dataset} where `each` makes one run per dataset")
     method: str
     backbone: str = "resunet"
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what only this method knows; see its file"
+    )
     each: Literal["", "training"] = Field(
         "", description="training: one run for every dataset trained on"
     )
@@ -185,6 +192,7 @@ class Run(Closed):
     name: str
     method: str
     backbone: str = "resunet"
+    options: dict[str, Any] = Field(default_factory=dict)
     datasets: list[str]
 
 

@@ -8,6 +8,8 @@ weights of an unbroken one. The exponential moving average of the weights is wha
 import csv
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,8 +28,9 @@ from hermes.dataset import (
     labelled_cases,
     run_seed,
 )
-from hermes.losses import modality_loss, segmentation_loss
-from hermes.models.build import ModelSpec, build_model, save_model
+from hermes.losses import SegmentationLoss, common_loss, modality_loss
+from hermes.models.build import ModelSpec, build_model, method_of, save_model
+from hermes.models.interface import ModelOutput
 from hermes.optim import Ema, Lamb, learning_rate
 from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
@@ -35,7 +38,22 @@ from hermes.study_schema import Training
 
 logger = logging.getLogger(__name__)
 
-METRICS = ("epoch", "step", "learning_rate", "loss", "bce", "tversky", "modality", "val_loss")
+Loss = Callable[[ModelOutput, Batch], SegmentationLoss]
+"""A method's loss, or the common one."""
+
+Objective = Callable[[nn.Module, Batch], Tensor]
+"""`losses` with the run's settings and loss."""
+
+METRICS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "loss",
+    "cross_entropy",
+    "overlap",
+    "modality",
+    "val_loss",
+)
 
 
 def run(
@@ -43,6 +61,7 @@ def run(
     name: str,
     method: str,
     backbone: str,
+    options: dict,
     datasets: list[dict],
     folders: list[str],
     splits: list[str],
@@ -59,8 +78,9 @@ def run(
 
     Args:
         name: the run's name, mixed into its seed.
-        method: how tasks condition the network (`hermes.models.build`).
+        method: how tasks condition the network (`hermes.models.methods`).
         backbone: the network that is conditioned.
+        options: what only this method knows.
         datasets: per dataset `name`, `tasks` in class order, `weight`, `augmentation_probability`.
         folders: per dataset, the folder of its preprocessed cases.
         splits: per dataset, its split file.
@@ -77,10 +97,12 @@ def run(
     torch.set_num_threads(threads)
     settings = Training(**training)
     where = choose_device(device)
-    spec = make_spec(method, backbone, datasets, settings)
+    spec = make_spec(method, backbone, options, datasets, settings)
     seed_of_run = run_seed(seed, name)
     parts = [spec.to_json(), settings.model_dump_json(), seed_of_run, datasets, preparation]
     mark = fingerprint(parts, splits, folders)
+    loss = common_loss if settings.loss == "common" else method_of(spec).loss
+    objective = partial(losses, settings=settings, loss=loss)
     progress = _start(spec, settings, seed_of_run, where, mark)
     _resume(progress, Path(checkpoint), where, name)
     sets = _sets(datasets, folders, splits, "train")
@@ -90,9 +112,9 @@ def run(
     logger.info("%s: %s parameters, %s, %s", name, f"{parameters:,}", where, settings.precision)
     while progress.epoch < settings.epochs:
         started = time.perf_counter()
-        row = _epoch(progress, data, settings, where, seed_of_run, name)
+        row = _epoch(progress, data, settings, objective, where, seed_of_run, name)
         seconds = (time.perf_counter() - started) / settings.iterations
-        row["val_loss"] = validate(progress, held_out, settings, where)
+        row["val_loss"] = validate(progress, held_out, objective, where)
         progress.history.append(row)
         progress.epoch += 1
         progress.save(Path(checkpoint))
@@ -113,7 +135,9 @@ def _made_with(settings: Training, device: torch.device) -> dict:
     }
 
 
-def make_spec(method: str, backbone: str, datasets: list[dict], settings: Training) -> ModelSpec:
+def make_spec(
+    method: str, backbone: str, options: dict, datasets: list[dict], settings: Training
+) -> ModelSpec:
     """The network's description: tasks and datasets in the order of the run."""
     tasks = tuple(dict.fromkeys(task for d in datasets for task in d["tasks"]))
     return ModelSpec(
@@ -123,6 +147,7 @@ def make_spec(method: str, backbone: str, datasets: list[dict], settings: Traini
         tasks=tasks,
         datasets={d["name"]: tuple(d["tasks"]) for d in datasets},
         modalities=MODALITIES,
+        options=options,
     )
 
 
@@ -181,6 +206,7 @@ def _crops(
     sets: list[TrainingSet], spec: ModelSpec, settings: Training, *, seed: int, steps: int
 ) -> CropDataset:
     margin = settings.margin if settings.augment else 0
+    native = settings.sampling == "native"
     return CropDataset(
         sets,
         spec.tasks,
@@ -188,7 +214,7 @@ def _crops(
         batch=settings.batch,
         steps=steps,
         seed=seed,
-        sampling=settings.sampling,
+        sampling=method_of(spec).sampling if native else settings.sampling,
         foreground=settings.foreground,
     )
 
@@ -210,6 +236,7 @@ def _epoch(
     progress: Progress,
     data: CropDataset,
     settings: Training,
+    objective: Objective,
     device: torch.device,
     seed: int,
     name: str,
@@ -227,24 +254,31 @@ def _epoch(
     progress.model.train()
     sums = torch.zeros(4, dtype=torch.float64)
     for step, batch in zip(steps, bar, strict=True):
-        sums += _step(progress, batch.to(device), settings, step, seed)
-    loss, bce, tversky, modality = (sums / settings.iterations).tolist()
+        sums += _step(progress, batch.to(device), settings, objective, step, seed)
+    loss, cross_entropy, overlap, modality = (sums / settings.iterations).tolist()
     return {
         "epoch": progress.epoch + 1,
         "step": steps.stop,
         "learning_rate": rate,
         "loss": loss,
-        "bce": bce,
-        "tversky": tversky,
+        "cross_entropy": cross_entropy,
+        "overlap": overlap,
         "modality": modality,
     }
 
 
-def _step(progress: Progress, batch: Batch, settings: Training, step: int, seed: int) -> Tensor:
-    """One update; returns loss, BCE, Tversky and modality loss as float64 [4] on the CPU."""
+def _step(
+    progress: Progress,
+    batch: Batch,
+    settings: Training,
+    objective: Objective,
+    step: int,
+    seed: int,
+) -> Tensor:
+    """One update; returns what `losses` does as float64 [4] on the CPU."""
     if settings.augment:
         batch = _augmented(batch, settings, step, seed)
-    terms = losses(progress.model, batch, settings)
+    terms = objective(progress.model, batch)
     progress.optimizer.zero_grad(set_to_none=True)
     terms[0].backward()
     progress.optimizer.step()
@@ -265,38 +299,38 @@ def _augmented(batch: Batch, settings: Training, step: int, seed: int) -> Batch:
     return Batch(**{**vars(batch), "image": image, "label": label})
 
 
-def losses(model: nn.Module, batch: Batch, settings: Training) -> Tensor:
-    """Total, BCE, Tversky and modality loss of a batch, float32 [4]."""
+def losses(model: nn.Module, batch: Batch, settings: Training, loss: Loss) -> Tensor:
+    """Total, cross-entropy, overlap and modality loss of a batch, float32 [4]."""
     image = batch.image.contiguous(memory_format=torch.channels_last_3d)
     dtype = choose_dtype(settings.precision, image.device)
     with torch.autocast(image.device.type, dtype=dtype, enabled=dtype != torch.float32):
         output = model(image, batch.tasks, batch.dataset, batch.modality)
-    bce, tversky = segmentation_loss(output.logits, batch.label, batch.values)
-    modality = bce.new_zeros(())
+    cross_entropy, overlap = loss(output, batch)
+    modality = overlap.new_zeros(())
     if output.modality_logits is not None:
         modality = modality_loss(output.modality_logits, batch.modality)
-    total = bce + tversky + settings.modality_weight * modality
-    return torch.stack([total, bce, tversky, modality])
+    total = cross_entropy + overlap + settings.modality_weight * modality
+    return torch.stack([total, cross_entropy, overlap, modality])
 
 
 @torch.no_grad()
 def validate(
-    progress: Progress, batches: list[Batch], settings: Training, device: torch.device
+    progress: Progress, batches: list[Batch], objective: Objective, device: torch.device
 ) -> float:
     """Mean loss of the averaged weights on fixed crops of validation cases; NaN without any."""
     if not batches:
         return float("nan")
     with progress.ema.applied_to(progress.model):
         progress.model.eval()
-        values = [losses(progress.model, batch.to(device), settings)[0] for batch in batches]
+        values = [objective(progress.model, batch.to(device))[0] for batch in batches]
     return float(torch.stack(values).mean())
 
 
 def _line(row: dict[str, int | float], epochs: int) -> str:
     return (
         f"epoch {row['epoch']}/{epochs} lr {row['learning_rate']:.2e} loss {row['loss']:.4f} "
-        f"bce {row['bce']:.4f} tversky {row['tversky']:.4f} modality {row['modality']:.3f} "
-        f"val {row['val_loss']:.4f}"
+        f"ce {row['cross_entropy']:.4f} overlap {row['overlap']:.4f} "
+        f"modality {row['modality']:.3f} val {row['val_loss']:.4f}"
     )
 
 

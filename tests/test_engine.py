@@ -67,6 +67,7 @@ def arguments(study, out, **training):
     return {
         "name": "toy",
         "method": "hermes",
+        "options": {},
         "backbone": "resunet",
         "datasets": DATASETS,
         "folders": folders,
@@ -194,7 +195,7 @@ def test_a_state_of_other_settings_is_not_taken_up(study, unbroken, tmp_path, mo
 
 def start(study, mark="ours"):
     settings = Training(**TRAINING)
-    spec = train.make_spec("hermes", "resunet", DATASETS, settings)
+    spec = train.make_spec("hermes", "resunet", {}, DATASETS, settings)
     return train._start(spec, settings, run_seed(3, "toy"), torch.device("cpu"), mark)
 
 

@@ -5,8 +5,9 @@ import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hermes.atomic import writing
-from hermes.models.hermes import Hermes
-from hermes.models.resunet import ResUNet, Traditional
+from hermes.models.interface import Method
+from hermes.models.methods import METHODS
 
 UNKNOWN = "unknown"  # the modality of an image that does not say; the last row of the table
 
@@ -25,13 +26,14 @@ class ModelSpec:
     """Everything that is needed to rebuild a network, and to ask it for a task by name.
 
     Attributes:
-        method: "traditional" or "hermes".
-        backbone: "resunet".
+        method: a name in `hermes.models.methods`.
+        backbone: one that the method is made for.
         base_channels: channels at full resolution; 32 in the paper.
         tasks: "<family>/<structure>" in row order.
         datasets: dataset -> its tasks in class order (class k is label value k, from 1).
         modalities: names in row order, "unknown" last.
         prior_length: tokens per modality prior; 10 in the paper.
+        options: what only some methods know, by name; JSON values.
     """
 
     method: str
@@ -41,6 +43,12 @@ class ModelSpec:
     datasets: dict[str, tuple[str, ...]]
     modalities: tuple[str, ...]
     prior_length: int = 10
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Number of tasks."""
+        return len(self.tasks)
 
     def __post_init__(self):
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
@@ -68,20 +76,15 @@ class ModelSpec:
         return cls(**{**fields, **sequences, "datasets": datasets})
 
 
-BACKBONES = {"resunet": ResUNet}
-
-METHODS = {
-    "traditional": lambda spec, backbone: Traditional(backbone, len(spec.tasks)),
-    "hermes": lambda spec, backbone: Hermes(
-        backbone, len(spec.tasks), len(spec.modalities), spec.prior_length
-    ),
-}
-
-
 def build_model(spec: ModelSpec) -> nn.Module:
     """A network with fresh weights. Raises ValueError for an unknown method or backbone."""
-    backbone = choose("backbone", spec.backbone, BACKBONES)(spec.base_channels)
-    return choose("method", spec.method, METHODS)(spec, backbone)
+    networks = method_of(spec).networks
+    return choose("backbone", spec.backbone, networks)(spec)
+
+
+def method_of(spec: ModelSpec) -> Method:
+    """The entry of a specification's method. Raises ValueError for an unknown one."""
+    return choose("method", spec.method, METHODS)
 
 
 def grow(
@@ -96,6 +99,8 @@ def grow(
     New tasks follow the old ones, new modalities come before "unknown"; both start afresh.
     Answers for old tasks do not change. The model given is left alone; the new one is on the CPU.
     """
+    if not method_of(spec).grows:
+        raise ValueError(f"{spec.method} cannot take up new tasks: train it anew on all of them")
     grown_spec = dataclasses.replace(
         spec,
         tasks=(*spec.tasks, *tasks),

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hermes.models.fusion import PriorFusion
-from hermes.models.resunet import ModelOutput, ResUNet, check_size, class_logits, widths
+from hermes.models.interface import ModelOutput, check_size, class_logits
+from hermes.models.resunet import ResUNet, widths
 
 DEPTHS = (2, 2, 4, 2, 2)  # fusion blocks at down2, down3, down4, up1, up2
 

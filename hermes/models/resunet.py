@@ -1,43 +1,22 @@
-"""The one backbone, a 3D ResUNet, and the traditional method: one such network, one 1x1 head.
+"""The one backbone of the comparison, a 3D ResUNet.
 
 Widths, block order and the instance norm's epsilon are those of the published Hermes code
 (40,560,480 parameters at 32 base channels, without a head). Activations are kept channels-last,
 which is the layout that convolution, pooling and up-sampling are fastest in.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from hermes.models.interface import check_size
 from hermes.models.norm import norm_relu
-
-STRIDE = 16  # four halvings
-SMALLEST = 32  # voxels per side; at 16 the bottleneck is one voxel, which has no variance
-
-
-class ModelOutput(NamedTuple):
-    """Logits (b, k, d, h, w) of the wanted tasks; modality logits (b, m) where there is a head."""
-
-    logits: Tensor
-    modality_logits: Tensor | None
 
 
 def widths(base_channels: int) -> tuple[int, int, int, int, int]:
     """Channels from full resolution down to the bottleneck: 32-64-128-256-320 at base 32."""
     return tuple(base_channels * factor for factor in (1, 2, 4, 8, 10))
-
-
-def check_size(image: Float[Tensor, "b 1 d h w"]) -> None:
-    """Raise ValueError unless each side of the image is a multiple of 16 and at least 32 voxels."""
-    size = tuple(image.shape[2:])
-    if any(side % STRIDE or side < SMALLEST for side in size):
-        raise ValueError(
-            f"image of {size} voxels (z, y, x): each side must be a multiple of {STRIDE} and at"
-            f" least {SMALLEST}; pad the image or choose another crop size"
-        )
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv3d:
@@ -148,42 +127,3 @@ class ResUNet(nn.Module):
     def forward(self, image: Float[Tensor, "b 1 d h w"]) -> Float[Tensor, "b c d h w"]:
         check_size(image)
         return self.decoder(self.encoder(image))
-
-
-def class_logits(
-    weights: Float[Tensor, "b k c"],
-    feature: Float[Tensor, "b c d h w"],
-    bias: Float[Tensor, "b k"] | None = None,
-) -> Float[Tensor, "b k d h w"]:
-    """Logit of a class at a voxel: the class's vector times the voxel's feature, plus its bias.
-
-    Each image has its own classes, so the cost is that of the classes asked for.
-    """
-    voxels = feature.permute(0, 2, 3, 4, 1).flatten(1, 3).transpose(1, 2)  # b c (d h w), a view
-    if bias is None:
-        logits = torch.bmm(weights, voxels)
-    else:
-        logits = torch.baddbmm(bias[..., None], weights, voxels)
-    return logits.unflatten(2, feature.shape[2:])
-
-
-class Traditional(nn.Module):
-    """ResUNet with one 1x1 output per task: the paper's single-dataset baseline."""
-
-    def __init__(self, backbone: ResUNet, tasks: int):
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(backbone.base_channels, tasks)  # a 1x1 convolution, row per task
-
-    def forward(
-        self,
-        image: Float[Tensor, "b 1 d h w"],
-        tasks: Int[Tensor, "b k"],
-        dataset: Int[Tensor, " b"],
-        modality: Int[Tensor, " b"],
-    ) -> ModelOutput:
-        """Logits of the wanted tasks; padded ones (-1) hold finite numbers without a meaning."""
-        feature = self.backbone(image)
-        rows = tasks.clamp(min=0)
-        logits = class_logits(self.head.weight[rows], feature, self.head.bias[rows])
-        return ModelOutput(logits, None)

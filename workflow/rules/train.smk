@@ -23,6 +23,7 @@ rule train:
             name=w.run,
             method=PLAN.runs[w.run].method,
             backbone=PLAN.runs[w.run].backbone,
+            options=PLAN.runs[w.run].options,
             datasets=PLAN.training_sets(w.run),
             training=PLAN.training(w.run),
             preparation=PLAN.preparation(PLAN.runs[w.run].datasets),
