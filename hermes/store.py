@@ -1,7 +1,9 @@
 """Preprocessed cases on disk: chunked, compressed arrays from which a crop reads only its part.
 
 A case is `{case}_image.b2nd` (float16, with the meta in its vlmeta) and `{case}_label.b2nd`
-(uint8), both (z, y, x) Blosc2 arrays (https://www.blosc.org). LZ4HC with bit shuffling decodes
+(uint8), both (z, y, x) Blosc2 arrays (https://www.blosc.org). The image may be a box of the
+training grid; the label always covers the whole grid (its empty chunks cost nothing), so that what
+lies outside the box is still known when predictions are scored. LZ4HC with bit shuffling decodes
 about 1.5 times as fast as Zstandard, which is up to an eighth smaller; its files are a twelfth
 smaller than LZ4's; measured by benchmarks/storage.py on 158^3 crops.
 """
@@ -11,6 +13,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import blosc2
 import numpy as np
@@ -35,7 +38,20 @@ BLOCK_VOXELS = 32
 
 _META = "case"
 
+BOX_START = "box_start"
+"""Key of the meta: first voxel (z, y, x) of the image in the training grid; absent: the grid's."""
+
 Triple = Sequence[int] | Integer[np.ndarray, "3"]
+
+
+@runtime_checkable
+class Planes(Protocol):
+    """An image that is handed over some z planes at a time: an array, or one made when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, planes: slice) -> np.ndarray: ...
 
 
 class StoreError(ValueError):
@@ -44,56 +60,93 @@ class StoreError(ValueError):
 
 @dataclass
 class StoredCase:
-    """A case opened for reading; nothing is in memory until `crop`. label None: not labelled."""
+    """A case opened for reading; nothing is in memory until `crop`.
+
+    Attributes:
+        image: [z, y, x], the box of the training grid that is kept; often the whole grid.
+        label: [z, y, x], the whole training grid; None: not labelled.
+        meta: what preprocess knows of the case.
+    """
 
     image: blosc2.NDArray
     label: blosc2.NDArray | None
     meta: dict
 
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """Where the image lies in the training grid."""
+        start = self.meta.get(BOX_START, (0, 0, 0))
+        return tuple(slice(s, s + n) for s, n in zip(start, self.image.shape, strict=True))
+
     def crop(
         self, start: Triple, size: Triple
     ) -> tuple[Float32[np.ndarray, "z y x"], UInt8[np.ndarray, "z y x"] | None]:
-        """Image and label of a box; `start` (z, y, x) may be negative or the box hang over.
+        """Image and label of a part of the box; `start` (z, y, x) counts from the box's corner.
 
-        Zero outside the volume: the mean intensity, and background. Only the blocks that the box
-        touches are read. The label is None for a case without one. Raises StoreError for a
-        damaged block.
+        It may be negative, and the part may hang over: zero outside the box, which is the mean
+        intensity, and background. Only the blocks that the part touches are read. The label is
+        None for a case without one. Raises StoreError for a damaged block.
         """
-        image = _crop(self.image, start, size, np.float32)
-        label = None if self.label is None else _crop(self.label, start, size, np.uint8)
-        return image, label
+        image = _crop(self.image, self.image.shape, (0, 0, 0), start, size, np.float32)
+        if self.label is None:
+            return image, None
+        corner = [edge.start for edge in self.box]
+        return image, _crop(self.label, self.image.shape, corner, start, size, np.uint8)
+
+    def on_grid(self, array: Shaped[np.ndarray, "*k z y x"]) -> Shaped[np.ndarray, "*k Z Y X"]:
+        """Put an array on the image's box into the whole training grid, zero outside."""
+        if BOX_START not in self.meta:
+            return array
+        result = np.zeros((*array.shape[:-3], *self.meta["grid_size"]), array.dtype)
+        result[(..., *self.box)] = array
+        return result
 
 
 def save_case(
     folder: str | os.PathLike,
     case: str,
-    image: Shaped[np.ndarray, "z y x"],
+    image: Planes,
     label: UInt8[np.ndarray, "_ _ _"] | None,
     meta: dict,
 ) -> None:
     """Write a case: image rounded to IMAGE_STEP and float16, label as is, meta as JSON.
 
-    Same input, same bytes. The image comes last, so a case that opens is a whole one.
+    The image is taken a row of chunks at a time. Same input, same bytes. Both files are whole
+    before either has its name, and the image is named last: a case that opens is a whole one.
 
-    Raises StoreError: shapes differ, the image is not finite as float16 (intensities that were
-    not normalised), or the meta is not JSON.
+    Raises StoreError: the label does not cover the grid, the image is not finite as float16
+    (intensities that were not normalised), or the meta is not JSON.
     """
-    path = _path(folder, case, "image")
-    if label is not None and label.shape != image.shape:
-        raise StoreError(f"{path}: image {image.shape} and label {label.shape} differ; one grid")
-    with np.errstate(over="ignore"):
-        rounded = (np.rint(image / np.float32(IMAGE_STEP)) * IMAGE_STEP).astype(np.float16)
-    if not np.isfinite(rounded).all():
-        raise StoreError(f"{path}: values not finite as float16; normalise the image first")
+    path, label_path = _path(folder, case, "image"), _path(folder, case, "label")
+    grid = tuple(meta["grid_size"]) if BOX_START in meta else tuple(image.shape)
+    if label is not None and label.shape != grid:
+        raise StoreError(f"{path}: grid {grid} and label {label.shape} differ; one grid")
     try:
         text = json.dumps(meta, sort_keys=True)
     except TypeError as error:
         raise StoreError(f"{path}: meta is not JSON ({error}); give plain values") from error
-    if label is None:
-        _path(folder, case, "label").unlink(missing_ok=True)
-    else:
-        _write(_path(folder, case, "label"), label, blosc2.Filter.NOFILTER, {})
-    _write(path, rounded, blosc2.Filter.BITSHUFFLE, {_META: text})
+    with writing(path) as aside:
+        _write(aside, _Rounded(image, path), np.float16, blosc2.Filter.BITSHUFFLE, {_META: text})
+        if label is None:
+            label_path.unlink(missing_ok=True)
+            return
+        with writing(label_path) as label_aside:
+            _write(label_aside, label, np.uint8, blosc2.Filter.NOFILTER, {})
+
+
+class _Rounded:
+    """Planes of an image as they are stored: float16, multiples of IMAGE_STEP."""
+
+    def __init__(self, image: Planes, path: Path) -> None:
+        self.image, self.shape, self.path = image, tuple(image.shape), path
+
+    def __getitem__(self, planes: slice) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            steps = np.rint(self.image[planes] / np.float32(IMAGE_STEP))
+            rounded = (steps * IMAGE_STEP).astype(np.float16)
+        if not np.isfinite(rounded).all():
+            raise StoreError(f"{self.path}: values not finite as float16; normalise the image")
+        return rounded
 
 
 def open_case(folder: str | os.PathLike, case: str) -> StoredCase:
@@ -105,36 +158,43 @@ def open_case(folder: str | os.PathLike, case: str) -> StoredCase:
     image = _open(path)
     if _META not in image.schunk.vlmeta:
         raise StoreError(f"{path}: holds no case meta; run preprocess again")
+    meta = json.loads(image.schunk.vlmeta[_META])
+    grid = tuple(meta["grid_size"]) if BOX_START in meta else image.shape
     label_path = _path(folder, case, "label")
     label = _open(label_path) if label_path.exists() else None
-    if label is not None and label.shape != image.shape:
-        raise StoreError(f"{label_path}: size {label.shape}, image {image.shape}; preprocess again")
-    return StoredCase(image, label, json.loads(image.schunk.vlmeta[_META]))
+    if label is not None and label.shape != grid:
+        raise StoreError(f"{label_path}: size {label.shape}, grid {grid}; preprocess again")
+    return StoredCase(image, label, meta)
 
 
 def _path(folder: str | os.PathLike, case: str, kind: str) -> Path:
     return Path(folder) / f"{case}_{kind}.b2nd"
 
 
-def _write(path: Path, array: np.ndarray, shuffle: blosc2.Filter, texts: dict[str, str]) -> None:
+def _write(
+    aside: Path, array: Planes, dtype: type, shuffle: blosc2.Filter, texts: dict[str, str]
+) -> None:
     chunks = _parts(array.shape, CHUNK_VOXELS)
-    with writing(path) as aside:
-        stored = blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(aside),
-            mode="w",
-            chunks=chunks,
-            blocks=_parts(chunks, BLOCK_VOXELS),
-            cparams={
-                "codec": blosc2.Codec.LZ4HC,
-                "clevel": 5,
-                "filters": [shuffle],
-                "typesize": array.dtype.itemsize,
-                "nthreads": 1,
-            },
-        )
-        for name, text in texts.items():
-            stored.schunk.vlmeta[name] = text
+    stored = blosc2.empty(
+        tuple(array.shape),
+        np.dtype(dtype),
+        urlpath=str(aside),
+        mode="w",
+        chunks=chunks,
+        blocks=_parts(chunks, BLOCK_VOXELS),
+        cparams={
+            "codec": blosc2.Codec.LZ4HC,
+            "clevel": 5,
+            "filters": [shuffle],
+            "typesize": np.dtype(dtype).itemsize,
+            "nthreads": 1,
+        },
+    )
+    for z in range(0, array.shape[0], chunks[0]):  # whole chunks: none is written twice
+        planes = slice(z, min(z + chunks[0], array.shape[0]))
+        stored[planes] = np.ascontiguousarray(array[planes])
+    for name, text in texts.items():
+        stored.schunk.vlmeta[name] = text
 
 
 def _parts(lengths: Sequence[int], edge: int) -> tuple[int, ...]:
@@ -151,16 +211,21 @@ def _open(path: Path) -> blosc2.NDArray:
         raise StoreError(f"{path}: damaged ({error}); run preprocess again") from error
 
 
-def _crop(stored: blosc2.NDArray, start: Triple, size: Triple, dtype: type) -> np.ndarray:
+def _crop(
+    stored: blosc2.NDArray,
+    extent: Triple,
+    corner: Triple,
+    start: Triple,
+    size: Triple,
+    dtype: type,
+) -> np.ndarray:
+    """The part at `start` of the box of this extent and corner; zero outside the box."""
     low = [max(0, first) for first in start]
-    high = [
-        min(length, first + extent)
-        for length, first, extent in zip(stored.shape, start, size, strict=True)
-    ]
+    high = [min(n, first + want) for n, first, want in zip(extent, start, size, strict=True)]
     result = np.zeros(tuple(size), dtype)
     if all(a < b for a, b in zip(low, high, strict=True)):
         inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        box = tuple(slice(c + a, c + b) for a, b, c in zip(low, high, corner, strict=True))
         try:
             result[inside] = stored[box]
         except RuntimeError as error:
