@@ -18,36 +18,9 @@ from hermes.registry import (
     validate,
 )
 from hermes.schema import Card
-from hermes.study_checks import check_overrides, check_study, check_table
-from hermes.study_schema import (
-    Column,
-    Protocol,
-    Row,
-    RowEntry,
-    Run,
-    RunEntry,
-    RunFile,
-    Study,
-    TableEntry,
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of Dice: rows x columns, all names resolved."""
-
-    name: str
-    title: str
-    published: str
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
-    average: str
-    left_out: tuple[str, ...] = ()  # titles of columns whose dataset is left out of the study
-
-    def scored(self) -> list[tuple[str, str]]:
-        """(run, dataset) pairs whose scores the table needs, each once."""
-        pairs = [(row.runs[c.dataset], c.dataset) for row in self.rows for c in self.columns]
-        return list(dict.fromkeys(pairs))
+from hermes.study_checks import check_overrides, check_study
+from hermes.study_schema import Protocol, Run, RunEntry, RunFile, Study
+from hermes.study_tables import Table, load_tables
 
 
 @dataclass(frozen=True)
@@ -161,12 +134,8 @@ def load_plan(
     check_overrides(path, loaded, declared)
     # a run on a dataset that the study lacks is declared for another study
     runs = {name: run for name, run in declared.items() if set(run.datasets) <= set(cards)}
-    tables = {}
-    for name, entry in _entries(config, cards, known).items():
-        if entry.study in ("", study):
-            table = _table(f"{config}/tables.yaml", name, entry, _trained(cards), without, declared)
-            if table and all(run in runs for run, _ in table.scored()):
-                tables[name] = table
+    tables = load_tables(config, study, cards, without, declared)
+    tables = {n: t for n, t in tables.items() if all(run in runs for run, _ in t.scored())}
     return Plan(loaded, cards, structures, runs, tables)
 
 
@@ -215,46 +184,3 @@ def _expand(entry: RunEntry, trained: list[str]) -> list[Run]:
     if entry.each == "training":
         return [run(entry.name.replace("{dataset}", name), [name]) for name in trained]
     return [run(entry.name, trained if entry.datasets == "training" else entry.datasets)]
-
-
-def _entries(config: Path, cards: dict[str, Card], known: list[str]) -> dict[str, TableEntry]:
-    """All tables, each checked, whichever study they belong to."""
-    path = config / "tables.yaml"
-    studies = [file.stem for file in (config / "studies").glob("*.yaml")]
-    entries = {}
-    for name, values in read_yaml(path).items():
-        entries[name] = validate(TableEntry, values, f"{path}: {name}")
-        check_table(f"{path}: {name}", entries[name], cards, known, studies)
-    return entries
-
-
-def _table(
-    path: str,
-    name: str,
-    entry: TableEntry,
-    trained: list[str],
-    without: Sequence[str],
-    runs: dict[str, Run],
-) -> Table | None:
-    """A table with its names resolved; None where a column's dataset is not trained on."""
-    columns = _columns(entry, trained)
-    left_out = tuple(column.title for column in columns if column.dataset in without)
-    columns = [column for column in columns if column.dataset not in without]
-    if not columns or any(column.dataset not in trained for column in columns):
-        return None
-    rows = tuple(_row(f"{path}: {name}", row, columns, runs) for row in entry.rows)
-    return Table(name, entry.title, entry.published, rows, tuple(columns), entry.average, left_out)
-
-
-def _columns(entry: TableEntry, trained: list[str]) -> list[Column]:
-    if entry.columns == "each":
-        return [Column(key=name, title=name, dataset=name) for name in trained]
-    return entry.columns
-
-
-def _row(where: str, entry: RowEntry, columns: list[Column], runs: dict[str, Run]) -> Row:
-    of = {c.dataset: entry.run.replace("{dataset}", c.dataset) for c in columns}
-    for name in of.values():
-        if name not in runs:
-            raise RegistryError(f"{where}: row {entry.model}: no run {name!r}{nearest(name, runs)}")
-    return Row(model=entry.model, runs=of)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hermes.registry import RegistryError, nearest, validate
 from hermes.schema import Card
-from hermes.study_schema import Run, Study, TableEntry, Training
+from hermes.study_schema import ALL, Run, Study, TableEntry, Training
 
 
 def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
@@ -67,13 +67,14 @@ def check_table(
     if entry.columns == "each":
         return
     for column in entry.columns:
-        _known(f"{where}: column {column.key}: dataset", [column.dataset], datasets)
-        if column.dataset in cards:
-            _known(
-                f"{where}: column {column.key}: structures",
-                column.structures,
-                cards[column.dataset].structures,
-            )
+        where_of = f"{where}: column {column.key}: of"
+        if column.of == [ALL]:
+            continue
+        for each in column.of:
+            dataset, _, structure = each.partition("/")
+            _known(where_of, [dataset], datasets)
+            if structure and dataset in cards:
+                _known(where_of, [structure], cards[dataset].structures)
 
 
 def _known(where: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -162,11 +162,23 @@ class RunFile(Closed):
     runs: list[RunEntry]
 
 
+ALL = "all"
+"""Stands for every dataset that is trained on."""
+
+
 class Column(Closed):
     key: str
     title: str
-    dataset: str
-    structures: list[str] = Field(default_factory=list, description="empty: all of the dataset")
+    of: list[str] = Field(
+        min_length=1,
+        description="what the column is the mean of: datasets, <dataset>/<structure>, or `all`",
+    )
+    mean: Literal["classes", "parts"] = Field(
+        "classes", description="classes: every class alike; parts: every dataset alike"
+    )
+    below: float | None = Field(
+        None, description="only classes whose Dice in the reference row is below this, in per cent"
+    )
 
 
 class RowEntry(Closed):
@@ -184,6 +196,16 @@ class TableEntry(Closed):
         Discriminator(_form),
     ] = Field(description="`each`: one per dataset of the study")
     average: str = Field("", description="key of a last column with the mean of the others")
+    reference: str = Field(
+        "", description="model that the others are compared with; default: the first row"
+    )
+
+    @model_validator(mode="after")
+    def reference_is_a_row(self) -> "TableEntry":
+        models = [row.model for row in self.rows]
+        if self.reference and self.reference not in models:
+            raise ValueError(f"reference {self.reference!r} is no row; rows are {models}")
+        return self
 
 
 class Run(Closed):

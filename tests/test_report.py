@@ -2,20 +2,36 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from hermes.report import statistics, tables
+from hermes.report import dice, statistics, tables
+
+GRIDS = ("model", "native")
 
 STUDY = {"study": "s", "title": "S", "label": "a label", "protocol": "paper", "seed": 1}
+
+
+def column(key, *parts, mean="classes", below=None, left_out=()):
+    return {
+        "key": key,
+        "title": key.replace("_", " ").upper(),
+        "parts": [{"dataset": dataset, "structures": names} for dataset, names in parts],
+        "mean": mean,
+        "below": below,
+        "left_out": list(left_out),
+    }
+
+
 LAYOUT = {
     "title": "Dice per dataset",
-    "columns": [
-        {"key": "a", "title": "A", "dataset": "a", "structures": []},
-        {"key": "b_t", "title": "B T", "dataset": "b", "structures": ["tumor"]},
-    ],
+    "columns": [column("a", ("a", [])), column("b_t", ("b", ["tumor"]))],
     "rows": [{"model": "Net", "runs": {"a": "net-a", "b": "net-b"}}],
     "average": "avg",
+    "reference": "Net",
+    "left_out": [],
+    "within_patient": [],
 }
 
 
@@ -41,11 +57,13 @@ def files(tmp_path):
         for grid in ("model", "native")
     ]
     (tmp_path / "model.json").write_text(json.dumps({"extra": {"seed": 1}}))
+    (tmp_path / "split.tsv").write_text("case\tpatient\tsplit\n1\tx\ttest\n2\ty\ttest\n")
     return {
         "scores": {
             "net-a": {"a": score_file(tmp_path / "a.tsv", a)},
             "net-b": {"b": score_file(tmp_path / "b.tsv", b)},
         },
+        "splits": dict.fromkeys("ab", str(tmp_path / "split.tsv")),
         "models": [str(tmp_path / "model.json")],
     }
 
@@ -56,6 +74,7 @@ def render(files, tmp_path, layout=LAYOUT):
         published="",
         study=STUDY,
         csv=tmp_path / "t.csv",
+        intervals=tmp_path / "i.csv",
         markdown=tmp_path / "t.md",
         sidecar=tmp_path / "t.json",
         **files,
@@ -77,11 +96,10 @@ def test_markdown_says_what_the_numbers_are(files, tmp_path):
 def test_columns_with_one_scan_on_both_sides_are_named(files, tmp_path):
     render(files, tmp_path)
     assert "both sides" not in (tmp_path / "t.md").read_text()
-    columns = [LAYOUT["columns"][0], {**LAYOUT["columns"][1], "within_patient": True}]
-    render(files, tmp_path, {**LAYOUT, "columns": columns})
+    render(files, tmp_path, {**LAYOUT, "within_patient": ["B"]})
     text = (tmp_path / "t.md").read_text()
-    assert "Parts of one scan on both sides of the split: B T.\n" in text
-    assert json.loads((tmp_path / "t.json").read_text())["table"]["columns"] == columns
+    assert "Parts of one scan on both sides of the split: B.\n" in text
+    assert json.loads((tmp_path / "t.json").read_text())["table"]["within_patient"] == ["B"]
 
 
 def test_sidecar_names_study_inputs_and_versions(files, tmp_path):
@@ -93,10 +111,66 @@ def test_sidecar_names_study_inputs_and_versions(files, tmp_path):
 
 
 def test_a_cell_without_any_value_is_an_error(files, tmp_path):
-    missing = {**LAYOUT, "columns": [{**LAYOUT["columns"][0], "structures": ["heart"]}]}
-    with pytest.raises(tables.ReportError, match="Net has no Dice on a"):
+    missing = {**LAYOUT, "columns": [column("a", ("a", ["heart"]))]}
+    with pytest.raises(tables.ReportError, match="Net has no Dice for A"):
         render(files, tmp_path, missing)
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_a_column_of_parts_weighs_datasets_and_one_of_classes_weighs_classes(files, tmp_path):
+    both = (("a", []), ("b", []))
+    columns = [column("classes", *both), column("parts", *both, mean="parts")]
+    render(files, tmp_path, {**LAYOUT, "columns": columns, "average": ""})
+    # liver 70, spleen 100 in a; liver 90, tumor 25 in b
+    assert (tmp_path / "t.csv").read_text() == "model,classes,parts\nNet,71.25,71.25\n"
+    columns = [column("classes", ("a", []), ("b", ["tumor"]))]
+    columns += [column("parts", ("a", []), ("b", ["tumor"]), mean="parts")]
+    render(files, tmp_path, {**LAYOUT, "columns": columns, "average": ""})
+    assert (tmp_path / "t.csv").read_text() == "model,classes,parts\nNet,65.00,55.00\n"
+
+
+def test_difficult_classes_are_those_of_the_reference_row(files, tmp_path):
+    other = {"model": "Other", "runs": {"a": "net-c", "b": "net-b"}}
+    better = [("1", organ, "dice", 0.9, grid) for organ in ("liver", "spleen") for grid in GRIDS]
+    files["scores"]["net-c"] = {"a": score_file(tmp_path / "c.tsv", better)}
+    layout = {
+        **LAYOUT,
+        "rows": [*LAYOUT["rows"], other],
+        "columns": [column("difficult", ("a", []), ("b", []), below=80.0)],
+        "average": "",
+    }
+    render(files, tmp_path, layout)
+    # liver of a (70) and tumor of b (25) are below 80 in the row Net
+    assert (tmp_path / "t.csv").read_text() == "model,difficult\nNet,47.50\nOther,57.50\n"
+
+
+def test_intervals_are_paired_over_patients(files, tmp_path):
+    other = {"model": "Other", "runs": {"a": "net-c", "b": "net-b"}}
+    worse = [("1", "liver", "dice", 0.7, "model"), ("2", "liver", "dice", 0.5, "model")]
+    files["scores"]["net-c"] = {"a": score_file(tmp_path / "c.tsv", worse)}
+    layout = {**LAYOUT, "rows": [*LAYOUT["rows"], other]}
+    layout |= {"columns": [column("liver", ("a", ["liver"]))], "average": ""}
+    render(files, tmp_path, layout)
+    rows = pd.read_csv(tmp_path / "i.csv").set_index("model")
+    assert list(rows.loc["Net", ["dice", "low", "high", "difference"]]) == [70, 60, 80, 0]
+    # 10 points less on each patient, so no draw differs, though each interval is 20 wide
+    apart = ["difference", "difference_low", "difference_high"]
+    assert list(rows.loc["Other", apart]) == [-10, -10, -10]
+    assert "-10.00* (-10.00 to -10.00)" in (tmp_path / "t.md").read_text()
+
+
+def test_images_of_one_patient_are_drawn_together():
+    one = dice.DiceScores(np.array([[80.0], [60.0], [40.0]]), ("liver",), ("x", "x", "y"))
+    means = dice.class_means({"a": one}, seed=1)["a", "liver"]
+    assert set(np.unique(means)) == {40.0, 60.0, 70.0}  # y y, x y, x x
+
+
+def test_what_is_left_out_is_said(files, tmp_path):
+    columns = [column("a", ("a", []), left_out=["ss_h"])]
+    render(files, tmp_path, {**LAYOUT, "columns": columns, "left_out": ["SS T"]})
+    text = (tmp_path / "t.md").read_text()
+    assert "A goes without ss_h." in text
+    assert "from this study: SS T." in text
 
 
 FACTS = {

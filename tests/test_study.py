@@ -7,6 +7,7 @@ import pytest
 
 from hermes.registry import RegistryError
 from hermes.study import load_plan
+from hermes.study_tables import Part
 
 CONFIG = Path(__file__).parents[1] / "config"
 PAPER_COLUMNS = "bcv ss_t ss_h lits_t kits_t amos_ct amos_mr chaos mnms autopet dlbs avg".split()
@@ -32,8 +33,11 @@ def test_table2_has_the_papers_columns_in_order():
     table = load_plan(CONFIG, "phantom").tables["table2"]
     assert [column.key for column in table.columns] + [table.average] == PAPER_COLUMNS
     assert len(table.scored()) == 22
-    only = {c.key: c.structures for c in table.columns if c.structures}
-    assert only == {"lits_t": ["liver_tumor"], "kits_t": ["kidney_tumor"]}
+    only = {c.key: c.parts for c in table.columns if c.parts[0].structures}
+    assert only == {
+        "lits_t": (Part("lits", ("liver_tumor",)),),
+        "kits_t": (Part("kits", ("kidney_tumor",)),),
+    }
 
 
 def test_the_samples_study_has_its_own_table_and_no_table2():
@@ -123,12 +127,13 @@ RUN_MISTAKES = {
 TABLE_MISTAKES = {
     "columns": ("columns: each", "columns: eech", "'eech' is not one of 'each'"),
     "column key": ("title: BCV", "titel: BCV", "unknown key; did you mean 'title'"),
-    "dataset": ("dataset: bcv", "dataset: bvc", "table2: column bcv: dataset: 'bvc'.*'bcv'"),
+    "dataset": ("of: [bcv]", "of: [bvc]", "table2: column bcv: of: 'bvc'.*'bcv'"),
     "structure": (
-        "[liver_tumor]",
-        "[liver_tumour]",
-        "column lits_t: structures: 'liver_tumour'; did you mean 'liver_tumor'",
+        "of: [lits/liver_tumor]",
+        "of: [lits/liver_tumour]",
+        "column lits_t: of: 'liver_tumour'; did you mean 'liver_tumor'",
     ),
+    "reference": ("reference: ResUNet", "reference: ResUnet", "reference 'ResUnet' is no row"),
     "study": ("study: samples", "study: sample", "study: 'sample'; did you mean 'samples'"),
     "placeholder": ("resunet-{dataset}", "resunet-{datset}", "no run 'resunet-{datset}'; did"),
 }
@@ -180,7 +185,7 @@ def test_scored_runs_are_those_of_the_tables_in_order(config):
     assert plan.scored_runs() == list(plan.runs)
     path = config / "tables.yaml"
     row = '    - {model: ResUNet, run: "resunet-{dataset}"}\n'
-    path.write_text(path.read_text().replace(row, ""))
+    path.write_text(path.read_text().replace(row, "").replace("  reference: ResUNet\n", ""))
     plan = load_plan(config, "samples")
     assert plan.scored_runs() == ["hermes-r"]
     assert len(plan.runs) == 9
@@ -191,3 +196,38 @@ def test_a_study_is_called_as_its_file(config):
     (config / "studies" / "other.yaml").write_text(text)
     with pytest.raises(RegistryError, match="name is 'samples', but the file is called 'other'"):
         load_plan(config, "other")
+
+
+def test_datasets_left_out_take_their_columns_with_them():
+    plan = load_plan(CONFIG, "paper", without=["ss_h", "lits"])
+    assert "ss_h" not in plan.cards
+    assert plan.runs["hermes-r"].datasets == [
+        n for n in plan.cards if n in plan.runs["hermes-r"].datasets
+    ]
+    table = plan.tables["table2"]
+    assert table.left_out == ("SS H", "LiTS T")
+    assert "ss_h" not in [c.key for c in table.columns]
+    aspects = {c.key: c for c in plan.tables["table3"].columns}
+    assert aspects["tumor_lesion"].left_out == ("lits",)
+    assert "region_head_neck" not in aspects
+
+
+def test_a_dataset_that_is_not_there_cannot_be_left_out():
+    with pytest.raises(RegistryError, match="without: 'sh' is not in paper; did you mean 'ss_h'"):
+        load_plan(CONFIG, "paper", without=["sh"])
+
+
+def test_switches_of_the_protocol_are_checked():
+    assert (
+        load_plan(CONFIG, "paper", protocol={"split": "reference"}).study.protocol.split
+        == "reference"
+    )
+    with pytest.raises(RegistryError, match="protocol: splt: unknown key; did you mean 'split'"):
+        load_plan(CONFIG, "paper", protocol={"splt": "reference"})
+
+
+def test_table3_is_made_of_the_papers_groups():
+    columns = {c.key: c for c in load_plan(CONFIG, "phantom").tables["table3"].columns}
+    assert columns["difficult_classes"].below == 80
+    assert len(columns["all_classes"].parts) == len(columns["all_datasets"].parts) == 11
+    assert (columns["all_classes"].mean, columns["all_datasets"].mean) == ("classes", "parts")

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
@@ -31,11 +32,18 @@ try:
 except RegistryError as error:
     raise WorkflowError(str(error)) from None
 
+if PLAN.study.kind == "phantom" and PLAN.study.protocol.split == "reference":
+    raise WorkflowError(
+        f"study {PLAN.study.name}: protocol split: reference follows lists of real patients, and the "
+        "phantom has none of them; take split: paper, or a study of the real datasets"
+    )
+
 STUDY = PLAN.study.name
 DATA = f"data/{STUDY}"
 RESULTS = f"results/{STUDY}"
 STAGE = f"{sys.executable} workflow/scripts/stage.py"
 WORKERS = PLAN.study.workers
+LISTS = "data/reference/split_lists.json"  # the published ones, for every study
 
 
 wildcard_constraints:
@@ -84,7 +92,7 @@ def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
     own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
     return (
-        [*own, "results/table2.csv", "results/table5.csv"]
+        [*own, *(f"results/table{n}.csv" for n in (2, 3, 5))]
         if "table2" in PLAN.tables
         else own
     )
@@ -125,17 +133,22 @@ def models(table):
 def table_layout(name):
     """A table as plain data: columns, and rows with the run of every dataset."""
     table = PLAN.tables[name]
+    cards = [PLAN.cards[dataset] for dataset in table.datasets()]
     return {
         "title": table.title,
-        "columns": [
-            column.model_dump()
-            | {"within_patient": PLAN.cards[column.dataset].split.within_patient}
-            for column in table.columns
-        ],
+        "columns": [asdict(column) for column in table.columns],
         "rows": [row.model_dump() for row in table.rows],
         "average": table.average,
+        "reference": table.reference,
         "left_out": list(table.left_out),
+        "within_patient": [c.title for c in cards if c.split.within_patient],
     }
+
+
+def split_files(table):
+    """Dataset -> split file, for the datasets of a table."""
+    names = PLAN.tables[table].datasets()
+    return {name: f"{RESULTS}/splits/{name}.tsv" for name in names}
 
 
 def score_files(table):
@@ -169,19 +182,39 @@ def study_facts():
 
 
 def expected(name):
-    """How many patients and images a dataset should hold, and whether that is certain."""
-    card = PLAN.cards[name]
+    """How many patients, images and empty images a dataset should hold, and what is unsure of it."""
+    published = PLAN.cards[name].published
     if PLAN.study.kind == "phantom":
-        return {
-            "expected": {"patients": PLAN.study.phantom.patients[name]},
-            "exact": True,
-        }
-    counts = (
-        card.published.model_dump(include={"patients", "images"})
-        if card.published
-        else {}
+        counts = {"patients": PLAN.study.phantom.patients[name]}
+        return {"expected": counts, "unsure": []}
+    if published is None:
+        return {"expected": {}, "unsure": []}
+    counts = published.model_dump(
+        include={"patients", "images", "empty"}, exclude_none=True
     )
-    return {"expected": counts, "exact": card.role == "sample"}
+    return {"expected": counts, "unsure": published.unsure}
+
+
+def split_lists(name):
+    """The published split lists, where a dataset's split follows them; empty elsewhere."""
+    follows = PLAN.study.protocol.split == "reference"
+    return LISTS if follows and PLAN.cards[name].split.reference else ""
+
+
+def fraction_split(name, percent, draw):
+    """The split of which only a part of the training patients is left; draws count from 1."""
+    return f"{RESULTS}/splits/{name}_{percent:g}pct_{draw}.tsv"
+
+
+def all_splits():
+    """The split file of every dataset, and those of its fractions."""
+    fractions = [
+        fraction_split(name, percent, draw)
+        for name, card in PLAN.cards.items()
+        for percent in card.split.fractions
+        for draw in range(1, 1 + (card.split.draws if percent < 100 else 1))
+    ]
+    return [*(f"{RESULTS}/splits/{name}.tsv" for name in PLAN.cards), *fractions]
 
 
 def dataset_facts(name):

@@ -1,16 +1,18 @@
 # in:  scores, models' descriptions, case tables
-# out: results/<study>/<table>.csv with .md and .json beside; figures; and the configured study's
+# out: results/<study>/<table>.csv with _intervals.csv, .md and .json beside; figures; and the configured study's
 #      tables under the names of the paper: results/table2.csv, results/table5.csv
 
 
 rule table:
     input:
         scores=lambda w: scores(w.table),
+        splits=lambda w: split_files(w.table).values(),
         models=lambda w: models(w.table),
         published=lambda w: published(w.table) or [],
         code=code("report.tables"),
     output:
         csv=f"{RESULTS}/{{table}}.csv",
+        intervals=f"{RESULTS}/{{table}}_intervals.csv",
         markdown=f"{RESULTS}/{{table}}.md",
         sidecar=f"{RESULTS}/{{table}}.json",
     log:
@@ -19,12 +21,14 @@ rule table:
         values=lambda w: call(
             table=table_layout(w.table),
             scores=score_files(w.table),
+            splits=split_files(w.table),
             published=published(w.table),
             study=study_facts(),
         ),
         paths=lambda w, input, output: call(
             models=list(input.models),
             csv=output.csv,
+            intervals=output.intervals,
             markdown=output.markdown,
             sidecar=output.sidecar,
         ),
