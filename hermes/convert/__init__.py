@@ -15,6 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hermes.convert.case import COLUMNS, convert_case
+from hermes.convert.evidence import one_spacing
 from hermes.convert.find import Case, find_cases
 from hermes.convert.raw import CaseError, ConvertError, RawFolder
 from hermes.convert.resume import recall, remember, tidy
@@ -90,6 +91,8 @@ def run(
     write_tsv(rejected, REJECTED_COLUMNS, map(_rejection, failures))
     if not rows:
         raise ConvertError(_nothing_left(what, folder, failures))
+    if odd := one_spacing(what, rows):
+        logger.warning("%s: %s", raw, odd)
     write_tsv(cases, COLUMNS, rows)
     logger.info("%s: %d cases converted, %d rejected", what.name, len(rows), len(failures))
 

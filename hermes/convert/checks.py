@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Int32, Int64, Integer, Real, UInt8
+from jaxtyping import Int64, Integer, Real, UInt8
 
 from hermes.convert.raw import CaseError
 from hermes.schema import Card
@@ -31,14 +31,14 @@ def compact(array: Real[np.ndarray, "z y x"]) -> Real[np.ndarray, "z y x"]:
     if array.dtype == np.int16:
         return array
     bounds = np.iinfo(np.int16)
-    if array.min() < bounds.min or array.max() > bounds.max:
-        return array.astype(np.float32)
-    small = array.astype(np.int16)
-    return small if np.array_equal(small, array) else array.astype(np.float32)
+    fits = array.min() >= bounds.min and array.max() <= bounds.max
+    if fits and all(np.array_equal(np.rint(plane), plane) for plane in array):
+        return array.astype(np.int16)
+    return array.astype(np.float32, copy=False)
 
 
-def whole_numbers(array: Real[np.ndarray, "z y x"], where: str) -> Int32[np.ndarray, "z y x"]:
-    """Return label values as int32.
+def whole_numbers(array: Real[np.ndarray, "z y x"], where: str) -> Integer[np.ndarray, "z y x"]:
+    """Return label values as uint8 where they fit, else as int32.
 
     Raises:
         CaseError: a value that is not an integer, or far beyond any label.
@@ -46,16 +46,24 @@ def whole_numbers(array: Real[np.ndarray, "z y x"], where: str) -> Int32[np.ndar
     low, high = array.min(), array.max()
     if not (low >= -(2**15) and high < 2**16):  # false, too, where any value is nan
         raise CaseError(f"{where}: label values run from {low:g} to {high:g}: not a label volume")
+    kind = np.uint8 if low >= 0 and high <= np.iinfo(np.uint8).max else np.int32
     if array.dtype.kind != "f":
-        return array.astype(np.int32)
-    whole = np.rint(array)
-    odd = np.flatnonzero(np.abs(whole - array) > INTEGER_TOLERANCE)
-    if odd.size:
-        raise CaseError(
-            f"{where}: {odd.size} label values are not integers, such as "
-            f"{array.ravel()[odd[0]]:g}: a resampled label or a probability map"
-        )
-    return whole.astype(np.int32)
+        return array.astype(kind, copy=False)
+    whole = np.empty(array.shape, kind)
+    for rounded, plane in zip(whole, array, strict=True):
+        rounded[...] = np.rint(plane)
+        if np.abs(rounded - plane).max() > INTEGER_TOLERANCE:
+            raise CaseError(_fractions(array, where))
+    return whole
+
+
+def _fractions(array: Real[np.ndarray, "z y x"], where: str) -> str:
+    odd = [plane[np.abs(np.rint(plane) - plane) > INTEGER_TOLERANCE] for plane in array]
+    values = np.concatenate(odd)
+    return (
+        f"{where}: {values.size} label values are not integers, such as {values[0]:g}: "
+        "a resampled label or a probability map"
+    )
 
 
 def canonical_values(
@@ -69,18 +77,25 @@ def canonical_values(
     """
     mapping: Mapping[int, int] = card.canonical_values
     low, high = int(values.min()), int(values.max())
-    offsets = (values - low).astype(np.uint16)
-    counts = sum(np.bincount(plane.ravel(), minlength=high - low + 1) for plane in offsets)
-    unknown = {low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}.items()
-    unknown = {value: count for value, count in unknown if value not in mapping}
-    if unknown and card.unlisted_values == "reject":
-        found = ", ".join(f"{value} ({count} voxels)" for value, count in unknown.items())
-        raise CaseError(
-            f"unknown label value: the card neither lists nor ignores {found}; it knows "
-            f"{sorted(mapping)}"
-        )
     table = np.array([mapping.get(value, 0) for value in range(low, high + 1)], np.uint8)
-    return table[offsets]
+    counts = np.zeros(len(table), np.int64)
+    result = np.empty(values.shape, np.uint8)
+    for mapped, plane in zip(result, values, strict=True):
+        offsets = plane.astype(np.intp) - low
+        counts += np.bincount(offsets.ravel(), minlength=len(table))
+        np.take(table, offsets, out=mapped)
+    if card.unlisted_values == "reject":
+        _refuse_unknown({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}, mapping)
+    return result
+
+
+def _refuse_unknown(found: Mapping[int, int], known: Mapping[int, int]) -> None:
+    unknown = [f"{value} ({n} voxels)" for value, n in found.items() if value not in known]
+    if unknown:
+        raise CaseError(
+            f"unknown label value: the card neither lists nor ignores {', '.join(unknown)}; it "
+            f"knows {sorted(known)}"
+        )
 
 
 def count_along_x(label: UInt8[np.ndarray, "z y x"], classes: int) -> Int64[np.ndarray, "values x"]:
@@ -93,10 +108,10 @@ def count_along_x(label: UInt8[np.ndarray, "z y x"], classes: int) -> Int64[np.n
     return np.reshape(total, (classes + 1, width))
 
 
-def wrong_sides(
+def sides_found(
     image: Real[np.ndarray, "z y x"], counts: Int64[np.ndarray, "values x"], card: Card
-) -> list[str]:
-    """Name the structures whose centroid is not on the side of the body the card says.
+) -> dict[str, str]:
+    """Say of each structure with a side in the card on which side its centroid lies.
 
     ASSUME: the body's midline is the mean x of the voxels brighter than the image's mean; it
     holds for CT and MR with air around the body, wherever in the field of view the body lies.
@@ -104,18 +119,29 @@ def wrong_sides(
     Args:
         image: canonical image [z, y, x]; x grows to the patient's left.
         counts: of `count_along_x`.
+        card: structures that are absent, or have no side in it, are left out.
     """
-    if not card.sides:
-        return []
-    columns = np.arange(image.shape[2])
-    bright = np.count_nonzero(image > image.mean(), axis=(0, 1))
+    present = [s for k, s in enumerate(card.structures, 1) if s in card.sides and counts[k].any()]
+    if not present:
+        return {}
+    columns, mean = np.arange(image.shape[2]), image.mean()
+    bright = sum(np.count_nonzero(plane > mean, axis=0) for plane in image)
     midline = float(bright @ columns / bright.sum())
-    warnings = []
-    for value, structure in enumerate(card.structures, start=1):
-        if structure not in card.sides or not counts[value].any():
-            continue
-        centroid = float(counts[value] @ columns / counts[value].sum())
-        found = "left" if centroid > midline else "right"
-        if found != card.sides[structure]:
-            warnings.append(f"{structure} lies on the patient's {found}")
-    return warnings
+    return {s: _side(counts[card.structures.index(s) + 1], columns, midline) for s in present}
+
+
+def _side(count: Int64[np.ndarray, " x"], columns: Int64[np.ndarray, " x"], midline: float) -> str:
+    return "left" if float(count @ columns / count.sum()) > midline else "right"
+
+
+def misplaced(found: Mapping[str, str], card: Card) -> list[str]:
+    """Name the structures that `sides_found` finds elsewhere than the card says."""
+    wrong = {s: side for s, side in found.items() if side != card.sides[s]}
+    return [f"{structure} lies on the patient's {side}" for structure, side in wrong.items()]
+
+
+def wrong_sides(
+    image: Real[np.ndarray, "z y x"], counts: Int64[np.ndarray, "values x"], card: Card
+) -> list[str]:
+    """Name the structures whose centroid is not on the side of the body the card says."""
+    return misplaced(sides_found(image, counts, card), card)

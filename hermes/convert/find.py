@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hermes.convert.patterns import compile_pattern, natural
+from hermes.convert.patterns import compile_pattern, last_number, natural
 from hermes.convert.raw import ConvertError, RawFolder
 from hermes.schema import Card, ImageSource, Modality
 
@@ -46,7 +46,7 @@ def _of_source(card: Card, source: ImageSource, raw: RawFolder) -> Iterable[Case
         if not match:
             continue
         holes = match.groupdict()
-        name = _fill(card, source.case, holes)
+        name = file_name(_fill(card, source.case, holes))
         if not _wanted(name, source.numbers):
             continue
         patient, modality = _fill(card, source.patient, holes), source.modality or card.modality
@@ -65,11 +65,16 @@ def _fill(card: Card, template: str, holes: Mapping[str, str]) -> str:
         ) from None
 
 
+def file_name(text: str) -> str:
+    """A name that is one on every file system, in every address and shell: others become `_`."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", text)
+
+
 def _wanted(name: str, numbers: tuple[int, int] | None) -> bool:
     if numbers is None:
         return True
-    digits = re.findall(r"\d+", name)
-    return bool(digits) and numbers[0] <= int(digits[-1]) <= numbers[1]
+    number = last_number(name)
+    return number is not None and numbers[0] <= number <= numbers[1]
 
 
 def _reject_twins(card: Card, raw: RawFolder, cases: list[Case]) -> None:

@@ -1,11 +1,14 @@
 """Read the image of a case in the orientation its file has."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from hermes.convert.dicom import Slice, read_series, read_slices
 from hermes.convert.find import Case
+from hermes.convert.header import with_known_spacing
 from hermes.convert.raw import CaseError
 from hermes.convert.sources import Sources
 from hermes.schema import Frames
@@ -19,6 +22,12 @@ class Native:
     volume: Volume
     slices: tuple[Slice, ...] = ()  # of a DICOM series, in the order of the volume's z
     frame: int | None = None  # index of the frame of a 4D image
+    doubt: str = ""  # what is not sure about its geometry
+
+    def without_voxels(self) -> "Native":
+        """The same grid with one zero for all voxels: what a reference needs to know of it."""
+        blank = np.broadcast_to(np.uint8(0), self.volume.array.shape)
+        return replace(self, volume=Volume(blank, self.volume.affine))
 
 
 def read_image(case: Case, sources: Sources) -> Native:
@@ -34,7 +43,8 @@ def read_image(case: Case, sources: Sources) -> Native:
     frame = None
     if case.image.frames:
         frame = frame_index(sources.root / sources.table, case, case.image.frames)
-    return Native(read_volume(path, frame), frame=frame)
+    volume, doubt = with_known_spacing(read_volume(path, frame), case)
+    return Native(volume, frame=frame, doubt=doubt)
 
 
 def read_volume(path: Path, frame: int | None) -> Volume:
@@ -55,15 +65,17 @@ def frame_index(table: Path, case: Case, frames: Frames) -> int:
     Raises:
         CaseError: the table lacks a column, the case or the number.
     """
-    with open(table, encoding="utf-8-sig", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = _rows(table)
     column, key = frames.columns[case.frame], case.holes["case"]
     missing = {column, frames.case_column} - set(rows[0] if rows else ())
     if missing:
         raise CaseError(f"{table.name}: no column {', '.join(sorted(missing))}")
-    found = [row[column] or "" for row in rows if row[frames.case_column] == key]
+    found = [row[column] for row in rows if row[frames.case_column] == key]
     if len(found) != 1:
-        raise CaseError(f"{table.name}: {len(found)} rows for {key!r}, one expected")
+        raise CaseError(
+            f"{table.name}: {len(found)} rows for {key!r} in its column {frames.case_column!r}, "
+            "one expected"
+        )
     try:
         index = float(found[0])
     except ValueError:
@@ -71,3 +83,14 @@ def frame_index(table: Path, case: Case, frames: Frames) -> int:
     if not index.is_integer() or index < 0:
         raise CaseError(f"{table.name}: {column} of {key!r} is {found[0]!r}, not a frame's index")
     return int(index)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    """Rows of a CSV, also of one that a spreadsheet saved anew (byte order mark, semicolons)."""
+    lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    head = lines[0] if lines else ""
+    delimiter = ";" if head.count(";") > head.count(",") else ","
+    return [
+        {str(name).strip(): (value or "").strip() for name, value in row.items() if name}
+        for row in csv.DictReader(lines, delimiter=delimiter, restval="")
+    ]

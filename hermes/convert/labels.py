@@ -5,6 +5,7 @@ Every reader returns published values. Nothing is interpolated: voxels are reord
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -17,10 +18,13 @@ from hermes.convert.raw import CaseError
 from hermes.convert.rtstruct import find_structure_set, rasterise
 from hermes.convert.sources import Sources
 from hermes.schema import Card
-from hermes.volume import Volume, grid_shift_mm, read_nifti, reorient
+from hermes.volume import Volume, grid_shift_mm, read_nifti, read_nifti_frames, reorient
 
 GRID_TOLERANCE = 0.1
 """ASSUME: headers round; a label within this share of a voxel of its image is on its grid."""
+
+NEARLY_SURE = 240
+"""ASSUME: a probability map from 0 to 255 holds a value at least this high."""
 
 Label = tuple[Volume, list[str]]
 """Published values in LPS order, on the grid of the image's reorientation; and warnings."""
@@ -44,8 +48,26 @@ def read_label(case: Case, card: Card, sources: Sources, image: Native) -> Label
 def _nifti(case: Case, sources: Sources, image: Native) -> Label:
     (path,) = sources.label_paths()
     label = read_volume(path, image.frame)
+    if image.frame is not None and not label.array.any():
+        raise CaseError(_empty_frame(path, case, image.frame))
     whole = Volume(whole_numbers(label.array, path.name), label.affine)
     return _align(case, image.volume, whole, path), []
+
+
+def _empty_frame(path: Path, case: Case, frame: int) -> str:
+    """Say which frames hold a reference where the one that a table names does not."""
+    count = nib.load(path).shape[3]
+    frames = read_nifti_frames(path, range(count), nan_ok=True)
+    held = [k for k, volume in enumerate(frames) if volume.array.any()]
+    if not held:
+        return f"{path.name}: no frame holds a reference"
+    reason = (
+        f"{path.name}: frame {frame}, which the table names as {case.frame}, holds no reference, "
+        f"but {', '.join(map(str, held))} of frames 0 to {count - 1}"
+    )
+    if frame - 1 in held:
+        reason += f"; frame {frame - 1} does: the table seems to count from 1, not from 0"
+    return reason
 
 
 def _rtstruct(case: Case, sources: Sources, image: Native) -> Label:
@@ -67,16 +89,20 @@ def _probability(case: Case, sources: Sources, image: Native) -> Label:
 
 
 def _share(array: np.ndarray, path: Path) -> np.ndarray:
-    """Probabilities as float32. ASSUME: 8-bit maps with values above 1 say 255 for certainty."""
+    """Probabilities as float32, of maps that run from 0 to 1 or from 0 to 255.
+
+    ASSUME: 8-bit maps with values above 1 say 255 for certainty, and so do others that come near
+    255 (`NEARLY_SURE`): some voxel of every tissue is nearly sure.
+    """
     low, high = float(array.min()), float(array.max())
-    if array.dtype == np.uint8 and high > 1:
-        return array.astype(np.float32) / 255
-    if not (low >= -0.01 and high <= 1.01):
+    bytewise = array.dtype == np.uint8 and high > 1
+    whole = 255 if bytewise or NEARLY_SURE <= high <= 256 else 1
+    if not (low >= -0.01 * whole and high <= 1.01 * whole):
         raise CaseError(
             f"{path.name}: values from {low:g} to {high:g} are no probabilities (0 to 1, or 0 to "
-            "255 in 8 bits)"
+            "255)"
         )
-    return array.astype(np.float32)
+    return array.astype(np.float32) / whole
 
 
 def _align(case: Case, image: Volume, label: Volume, path: Path) -> Volume:

@@ -12,6 +12,12 @@ def natural(text: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], text
 
 
+def last_number(text: str) -> int | None:
+    """The number that the last run of digits in a name stands for; None where there is none."""
+    digits = re.findall(r"\d+", text)
+    return int(digits[-1]) if digits else None
+
+
 def compile_pattern(pattern: str, holes: Mapping[str, str] | None = None) -> re.Pattern[str]:
     """Make a path pattern a regular expression with a named group per placeholder.
 

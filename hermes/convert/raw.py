@@ -8,6 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from hermes.convert.patterns import compile_pattern, fill, natural
 
+JUNK = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+"""Names that macOS, Synology's stations and Windows leave in folders and archives."""
+
 
 class CaseError(ValueError):
     """One case cannot be converted; the message is the reason that goes into `rejected.tsv`."""
@@ -33,7 +36,7 @@ class RawFolder:
 
     @classmethod
     def read(cls, root: Path, manifest: Path) -> "RawFolder":
-        """Read a manifest; resource forks (`__MACOSX`) and dot-files are left out.
+        """Read a manifest; dot-files and what systems leave behind (`JUNK`) are left out.
 
         Raises:
             ConvertError: no manifest, or not one.
@@ -96,4 +99,4 @@ class RawFolder:
 
 def _is_data(path: str) -> bool:
     parts = path.split("/")
-    return "__MACOSX" not in parts and not any(part.startswith(".") for part in parts)
+    return JUNK.isdisjoint(parts) and not any(part.startswith(".") for part in parts)
