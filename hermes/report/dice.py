@@ -20,6 +20,8 @@ DRAWS = 2000
 LEVEL = (2.5, 97.5)
 """Percentiles of the draws that an interval ends at."""
 
+NO_VALUE = np.array([np.nan])
+
 ClassMeans = Mapping[tuple[str, str], Float[np.ndarray, " _"]]
 """(dataset, structure) -> its mean over cases in per cent, one value per draw; NaN without any."""
 
@@ -119,7 +121,7 @@ def _classes(
         for (dataset, structure), values in means.items()
         if dataset == part["dataset"]
         and (not wanted or structure in wanted)
-        and (below is None or reference[dataset, structure][0] < below)
+        and (below is None or reference.get((dataset, structure), NO_VALUE)[0] < below)
     ]
 
 
