@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from hermes.models.interface import as_given
+
 HEAD_DIM = 32
 FFN_RATIO = 4
 SMALL = 2**17  # numbers in a feature below which float32 is faster than bfloat16, as measured
@@ -156,7 +158,7 @@ class PriorFusion(nn.Module):
         voxels = feature.permute(0, 2, 3, 4, 1).flatten(1, 3)  # b (d h w) c, a view
         if voxels.numel() < SMALL:
             voxels = voxels.to(tokens.dtype)
-        with torch.autocast(feature.device.type, enabled=False):
+        with as_given(feature):
             for block in self.blocks:
                 tokens, voxels = block(tokens, voxels, real)
         voxels = voxels.to(feature.dtype)

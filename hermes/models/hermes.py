@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hermes.models.fusion import PriorFusion
-from hermes.models.interface import ModelOutput, check_size, class_logits
+from hermes.models.interface import ModelOutput, as_given, check_size, class_logits
 from hermes.models.resunet import ResUNet, widths
 
 DEPTHS = (2, 2, 4, 2, 2)  # fusion blocks at down2, down3, down4, up1, up2
@@ -87,7 +87,7 @@ class Hermes(nn.Module):
         check_size(image)
         feature, tokens = self.features(image, tasks, modality)
         wanted = tasks.shape[1]
-        with torch.autocast(image.device.type, enabled=False):  # few tokens: float32 is faster
+        with as_given(image):  # few tokens: float32 is faster
             prototypes = self.readout(tokens[:, :wanted])
             head = self.modality_head
             modality_logits = None if head is None else head(tokens[:, wanted:])

@@ -10,6 +10,7 @@ evaluation know nothing of the method. It lives in one file, which ends in a lin
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -64,6 +65,13 @@ class Method:
     loss: Callable[[ModelOutput, "Batch"], "SegmentationLoss"]
     sampling: Literal["published", "uniform", "sqrt"] = "published"
     grows: bool = False
+
+
+def as_given(x: Tensor) -> AbstractContextManager[None]:
+    """Autocast off, for arithmetic in the type that its arguments have."""
+    if x.device.type == "meta":  # shapes alone, for counting; autocast does not know the device
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def check_size(image: Float[Tensor, "b 1 d h w"]) -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hermes.models.interface import check_size
+from hermes.models.interface import as_given, check_size
 from hermes.models.norm import norm_relu
 
 
@@ -57,7 +57,7 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # autocast would widen max_pool3d to float32; a maximum needs no more than its input has
-        with torch.autocast(x.device.type, enabled=False):
+        with as_given(x):
             pooled = F.max_pool3d(x, 2)
         return self.blocks(pooled)
 
