@@ -92,7 +92,7 @@ def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
     own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
     return (
-        [*own, *(f"results/table{n}.csv" for n in (2, 3, 5))]
+        [*own, *(f"results/table{n}.csv" for n in (1, 2, 3, 5))]
         if "table2" in PLAN.tables
         else own
     )
@@ -145,6 +145,22 @@ def table_layout(name):
     }
 
 
+def compared():
+    """Networks that table 2 compares: a row each, a traditional one by the network of one dataset."""
+    rows = PLAN.tables["table2"].rows if "table2" in PLAN.tables else ()
+    runs = {row.model: PLAN.runs[next(iter(row.runs.values()))] for row in rows}
+    return [
+        {
+            "model": model,
+            "method": run.method,
+            "backbone": run.backbone,
+            "options": run.options,
+            "each": len(run.datasets) == 1,
+        }
+        for model, run in runs.items()
+    ]
+
+
 def split_files(table):
     """Dataset -> split file, for the datasets of a table."""
     names = PLAN.tables[table].datasets()
@@ -183,16 +199,15 @@ def study_facts():
 
 def expected(name):
     """How many patients, images and empty images a dataset should hold, and what is unsure of it."""
-    published = PLAN.cards[name].published
+    known = PLAN.cards[name].published
     if PLAN.study.kind == "phantom":
-        counts = {"patients": PLAN.study.phantom.patients[name]}
-        return {"expected": counts, "unsure": []}
-    if published is None:
-        return {"expected": {}, "unsure": []}
-    counts = published.model_dump(
-        include={"patients", "images", "empty"}, exclude_none=True
-    )
-    return {"expected": counts, "unsure": published.unsure}
+        counts, unsure = {"patients": PLAN.study.phantom.patients[name]}, []
+    else:
+        keys = ("patients", "images", "empty")
+        values = {key: getattr(known, key, None) for key in keys}
+        counts = {key: n for key, n in values.items() if n is not None}
+        unsure = known.unsure if known else []
+    return {"expected": counts, "unsure": unsure}
 
 
 def split_lists(name):
@@ -215,6 +230,13 @@ def all_splits():
         for draw in range(1, 1 + (card.split.draws if percent < 100 else 1))
     ]
     return [*(f"{RESULTS}/splits/{name}.tsv" for name in PLAN.cards), *fractions]
+
+
+def test_crop():
+    """What is predicted of a test scan; the margin matters where it is cropped."""
+    protocol = PLAN.study.protocol
+    margin = 0 if protocol.test_crop == "none" else protocol.test_crop_margin
+    return {"test_crop": protocol.test_crop, "test_crop_margin": margin}
 
 
 def dataset_facts(name):

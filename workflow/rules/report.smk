@@ -38,6 +38,44 @@ rule table:
         "{STAGE} report.tables {params.values:q} {params.paths:q} {log:q}"
 
 
+rule computation:
+    input:
+        published="config/published/table1.csv",
+        code=code("report.computation"),
+    output:
+        csv=f"{RESULTS}/table1.csv",
+        markdown=f"{RESULTS}/table1.md",
+        sidecar=f"{RESULTS}/table1.json",
+    log:
+        f"logs/{STUDY}/table/table1.log",
+    priority: 1
+    threads: workflow.cores  # alone, so that nothing else takes its time
+    resources:
+        gpu=GPU,
+    params:
+        values=lambda w: call(
+            rows=compared(),
+            datasets=[
+                {"name": name, "tasks": PLAN.cards[name].tasks} for name in trained()
+            ],
+            dataset="amos_ct" if "amos_ct" in PLAN.cards else trained()[0],
+            study=study_facts(),
+            precision=PLAN.study.train.precision,
+        ),
+        paths=lambda w, input, output, threads: call(
+            published=input.published,
+            csv=output.csv,
+            markdown=output.markdown,
+            sidecar=output.sidecar,
+            device=config["device"],
+            threads=threads,
+        ),
+    message:
+        "Table: what each network costs, measured on this device"
+    shell:
+        "{STAGE} report.computation {params.values:q} {params.paths:q} {log:q}"
+
+
 rule statistics:
     input:
         cases=expand(f"{DATA}/canonical/{{dataset}}/cases.tsv", dataset=PLAN.cards),
