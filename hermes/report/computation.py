@@ -7,7 +7,6 @@ which input size. On a GPU that is the paper's setting.
 """
 
 import logging
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -130,7 +129,7 @@ def _row(
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         memory_bytes, seconds = pool.submit(work).result()
     numbers = (memory_bytes / 1e9, parameters / 1e6, seconds, count_macs(spec, dataset) / 1e9)
-    formats = (".2f", ".2f", ".3f", ".1f")
+    formats = (".3f", ".2f", ".3f", ".1f")
     cells = [format(number, form) for number, form in zip(numbers, formats, strict=True)]
     logger.info("%s: %s GB, %s M, %s s, %s GMAC", row["model"], *cells)
     return [row["model"], *cells]
@@ -146,6 +145,8 @@ def measure(
     torch.set_num_threads(threads)
     where = torch.device(device)
     dtype = choose_dtype(precision, where)
+    if where.type == "cpu":
+        _forget_peak()
     before = _resident_bytes()
     torch.manual_seed(0)
     model = build_model(spec).eval().to(where, memory_format=torch.channels_last_3d)
@@ -155,7 +156,7 @@ def measure(
     seconds = mean_seconds(partial(_infer, model, image, questions, dtype), setting.runs, where)
     if where.type == "cuda":
         return torch.cuda.max_memory_allocated(where), seconds
-    return _resident_bytes() - before, seconds
+    return _peak_bytes() - before, seconds
 
 
 @torch.inference_mode()
@@ -181,8 +182,24 @@ def _wait(device: torch.device) -> None:
 
 
 def _resident_bytes() -> int:
-    """Most main memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    """Main memory that this process holds now."""
+    return _status("VmRSS")
+
+
+def _peak_bytes() -> int:
+    """Most main memory that this process has held since `_forget_peak`."""
+    return _status("VmHWM")
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak from here on: a new process inherits that of its parent."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(key: str) -> int:
+    """A figure of Linux's /proc/self/status, there in KiB, as bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def _markdown(measured: list[list[str]], facts: dict, published: str, study: dict) -> str:
