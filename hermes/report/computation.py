@@ -7,6 +7,7 @@ which input size. On a GPU that is the paper's setting.
 """
 
 import logging
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import torch
 from torch import nn
 
@@ -183,23 +185,24 @@ def _wait(device: torch.device) -> None:
 
 def _resident_bytes() -> int:
     """Main memory that this process holds now."""
-    return _status("VmRSS")
+    return psutil.Process().memory_info().rss
 
 
 def _peak_bytes() -> int:
-    """Most main memory that this process has held since `_forget_peak`."""
-    return _status("VmHWM")
+    """Most main memory that this process has held, since `_forget_peak` where that is possible."""
+    if not STATUS.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    lines = STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _forget_peak() -> None:
-    """Let the kernel count the peak from here on: a new process inherits that of its parent."""
-    Path("/proc/self/clear_refs").write_text("5")
+    """Let Linux count the peak from here on: a new process inherits that of its parent."""
+    if STATUS.is_file():
+        STATUS.with_name("clear_refs").write_text("5")
 
 
-def _status(key: str) -> int:
-    """A figure of Linux's /proc/self/status, there in KiB, as bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+STATUS = Path("/proc/self/status")
 
 
 def _markdown(measured: list[list[str]], facts: dict, published: str, study: dict) -> str:
