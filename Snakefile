@@ -30,7 +30,7 @@ rule all:
 rule data:
     input:
         expand(f"{DATA}/preprocessed/{{dataset}}/cases.tsv", dataset=PLAN.cards),
-        expand(f"{RESULTS}/splits/{{dataset}}.tsv", dataset=PLAN.cards),
+        all_splits(),
 
 
 rule models:

@@ -2,7 +2,7 @@
 
 Two files per case: the segmentation as a NIfTI volume on the grid of the raw input, and the class
 masks on the training grid (thresholded one by one, so that they may overlap), for the numbers that
-the paper takes there.
+the paper takes there. What is predicted of a scan (`hermes.crop`) stands in the manifest.
 """
 
 import logging
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from hermes.crop import WHOLE, Box, Crop, on_grid, predicted_box, within, written
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
@@ -27,6 +28,10 @@ from hermes.volume import Volume, reorient_like, write_nifti
 from hermes.windows import sliding_window
 
 logger = logging.getLogger(__name__)
+
+COLUMNS = ("case", "native", "grid", "crop", "box")
+"""Of the manifest: the case, its two files, what was predicted of it (none: all; image; reference)
+and the box of the training grid, first:end of z, y, x."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ def windows_of(training: dict, prediction: dict) -> Windows:
 
     Args:
         training: the training values kept with a model.
-        prediction: values of `hermes.schema.Prediction`.
+        prediction: values of `hermes.study_schema.Prediction`.
     """
     size = tuple(training["crop"])
     stride = tuple(max(1, round(n * prediction["stride"])) for n in size)
@@ -63,6 +68,8 @@ def run(
     split: str | Path,
     out: str | Path,
     prediction: dict,
+    test_crop: str = "none",
+    test_crop_margin: int = 0,
     device: str = "auto",
     threads: int = 1,
 ) -> None:
@@ -75,21 +82,26 @@ def run(
         folder: of its preprocessed cases.
         split: its split file.
         out: manifest to write, a row per case; the files lie beside it.
-        prediction: values of `hermes.schema.Prediction`.
+        prediction: values of `hermes.study_schema.Prediction`.
+        test_crop: what is predicted of a scan, `none` (all), `image` or `reference`.
+        test_crop_margin: voxels of the training grid around the box.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
     """
     torch.set_num_threads(threads)
     network, spec, extra = load_model(Path(model).parent, choose_device(device))
     windows = windows_of(extra["training"], prediction)
+    crop = Crop(test_crop, test_crop_margin)
     cases = cases_of(split, "test")
+    rows = []
     started = time.perf_counter()
     for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
-        predict_case(network, spec, dataset, folder, case, Path(out).parent, windows)
-    files = [{"case": c, "native": f"{c}.nii.gz", "grid": f"{c}_grid.b2nd"} for c in cases]
-    write_tsv(out, ("case", "native", "grid"), files)
+        box = predict_case(network, spec, dataset, folder, case, Path(out).parent, windows, crop)
+        files = {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
+        rows.append(files | {"crop": crop.mode, "box": written(box)})
+    write_tsv(out, COLUMNS, rows)
     seconds = time.perf_counter() - started
-    logger.info("%s: %s, %d cases, %.1f s", name, dataset, len(cases), seconds)
+    logger.info("%s: %s, %d cases, crop %s, %.1f s", name, dataset, len(cases), crop.mode, seconds)
 
 
 def predict_case(
@@ -100,15 +112,23 @@ def predict_case(
     case: str,
     out: Path,
     windows: Windows,
-) -> None:
-    """Predict all classes of a dataset on one preprocessed case and write both files."""
+    crop: Crop = WHOLE,
+) -> Box:
+    """Predict all classes of a dataset on one preprocessed case and write both files.
+
+    Returns the box of the training grid that was predicted.
+    """
     stored = open_case(folder, case)
-    image = torch.from_numpy(stored.image[...].astype(np.float32))
-    masks, label = segment(
+    box = predicted_box(stored, crop)
+    image = torch.from_numpy(stored.image[within(box, stored.box)].astype(np.float32))
+    found = segment(
         network, spec, image, spec.datasets[dataset], dataset, stored.meta["modality"], windows
     )
+    size = tuple(stored.meta["grid_size"])
+    masks, label = (on_grid(array, box, size) for array in found)
     save_masks(out / f"{case}_grid.b2nd", masks)
     write_nifti(out / f"{case}.nii.gz", to_native(label, stored.meta), dtype=np.uint8)
+    return box
 
 
 @torch.no_grad()

@@ -69,6 +69,34 @@ def test_the_papers_study_plans_the_same_table_from_downloads(checkout):
     assert "phantom" not in found
 
 
+REFERENCE = "protocol={split: reference}"
+
+
+def test_published_lists_are_fetched_once_for_the_datasets_in_them(checkout):
+    names = ("bcv", "kits", "segthor")
+    splits = [f"results/paper/splits/{name}.tsv" for name in names]
+    chosen = ("-n", "--config", "study=paper", REFERENCE, "--", *splits)
+    found = jobs(snakemake(*chosen, cwd=checkout))
+    assert (found["split"], found["reference_lists"]) == (3, 1)
+    alone = ("-n", "--config", "study=paper", REFERENCE, "--", splits[-1])
+    assert "reference_lists" not in jobs(snakemake(*alone, cwd=checkout))
+
+
+def test_the_phantom_has_no_patients_of_the_published_lists(checkout):
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", REFERENCE]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "study phantom: protocol split: reference follows lists of real patients" in (
+        done.stdout + done.stderr
+    )
+
+
+def test_the_data_of_a_study_hold_the_fractions_for_transfer(checkout):
+    found = jobs(snakemake("-n", "data", cwd=checkout))
+    assert found["split"] == 13
+    assert found["split_fraction"] == 16  # five draws of 1, 10 and 50 %, and the whole
+
+
 def test_an_unknown_study_is_answered_in_one_line(checkout):
     command = [sys.executable, "-m", "snakemake", "-n", "--config", "study=phantm"]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
@@ -87,17 +115,16 @@ def test_a_study_that_no_table_scores_says_so(checkout):
 def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
     arguments = {
         "dataset": "bcv",
-        "cases": str(tmp_path / "missing.tsv"),
-        "rule": {"rule": "all_test"},
+        "percent": 10,
+        "draw": 1,
         "seed": 0,
+        "split": str(tmp_path / "missing.tsv"),
         "out": str(tmp_path / "out.tsv"),
-        "expected": {},
-        "exact": True,
     }
     log = tmp_path / "logs" / "split.log"
     script = str(ROOT / "workflow" / "scripts" / "stage.py")
     done = subprocess.run(
-        [sys.executable, script, "split", json.dumps(arguments), "{}", str(log)],
+        [sys.executable, script, "split.fractions", json.dumps(arguments), "{}", str(log)],
         capture_output=True,
         text=True,
     )

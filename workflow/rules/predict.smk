@@ -22,6 +22,7 @@ rule predict:
             name=w.run,
             dataset=w.dataset,
             prediction=PLAN.study.predict.model_dump(),
+            **test_crop(),
         ),
         paths=lambda w, input, output, threads: call(
             model=input.model,

@@ -1,0 +1,44 @@
+"""What a split has to say beside its table: in the log, and in a table of notes."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from hermes.tables import write_tsv
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("topic", "note", "patients")
+
+SHOWN = 5
+"""Patients named in a line of the log; the table names them all."""
+
+
+class Note(NamedTuple):
+    """One thing worth knowing of a split, and the patients it is about.
+
+    Topics: protocol (how the split was made), count (another number than published), mended (a
+    mistake in the published lists), missing (listed, but not here), unused (here, but on no side).
+    """
+
+    topic: Literal["protocol", "count", "mended", "missing", "unused"]
+    note: str
+    patients: tuple[str, ...] = ()
+
+
+def write_notes(path: str | Path, dataset: str, notes: Iterable[Note]) -> None:
+    """Write the notes as a table; all but the protocol are warnings in the log as well."""
+    notes = list(notes)
+    for note in notes:
+        level = logging.INFO if note.topic == "protocol" else logging.WARNING
+        logger.log(level, "%s: %s%s", dataset, note.note, _names(note.patients))
+    rows = [note._asdict() | {"patients": ",".join(note.patients)} for note in notes]
+    write_tsv(path, COLUMNS, rows)
+
+
+def _names(patients: tuple[str, ...]) -> str:
+    if not patients:
+        return ""
+    more = f" and {len(patients) - SHOWN} more" if len(patients) > SHOWN else ""
+    return f": {', '.join(patients[:SHOWN])}{more}"

@@ -1,0 +1,266 @@
+"""The published lists: fetched and checked, followed patient by patient, their mistakes mended."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from loopback import Site, serve
+
+from hermes.download import DownloadError
+from hermes.registry import load_card
+from hermes.schema import ReferenceList
+from hermes.split import SplitError, lists, run
+from hermes.split.reference import assign_listed, patient_of
+from hermes.tables import read_tsv, write_tsv
+
+CONFIG = Path(__file__).parents[1] / "config"
+SOURCE = CONFIG / "published" / "split_lists.yaml"
+# dataset: an entry of its published lists, and our name of the patient
+ENTRIES = {
+    "bcv": ("img0030", "img0030"),
+    "amos_ct": (70, "amos_0070"),
+    "amos_mr": (553, "amos_0553"),
+    "ss_t": (5, "thorax_5"),
+    "ss_h": (25, "han_25"),
+    "lits": (6, "volume-6"),
+    "kits": (2, "case_00002"),
+    "chaos": ("20", "mr_20"),
+    "mnms": ("A4B5U4", "A4B5U4"),
+    "autopet": ("PETCT_b5923963ac_1", "PETCT_b5923963ac"),
+    "dlbs": ("dlbs_0028401", "dlbs_0028401"),
+}
+TOY = ReferenceList(key="toy", patient="p{id:02d}")
+LISTS = {"toy_train": [1, 2, 3], "toy_val": [4], "toy_test": [5, 6]}
+
+
+def here(*numbers):
+    return {f"p{n:02d}": 1 for n in numbers}
+
+
+def noted(notes):
+    return [(note.topic, note.patients) for note in notes]
+
+
+@pytest.mark.parametrize("dataset", ENTRIES)
+def test_a_card_names_its_patients_as_the_lists_do(dataset):
+    reference = load_card(CONFIG / "datasets" / f"{dataset}.yaml").split.reference
+    entry, patient = ENTRIES[dataset]
+    assert patient_of(entry, reference, dataset) == patient
+    assert reference.key in yaml.safe_load(SOURCE.read_text())["counts"]
+
+
+def test_the_known_lists_hold_what_their_description_says():
+    sizes = lists.Source(**yaml.safe_load(SOURCE.read_text())).sizes()
+    assert len(sizes) == 3 * len(ENTRIES)
+    assert (sizes["mnm_test"], sizes["structseg_head_oar_val"], sum(sizes.values())) == (
+        170,
+        2,
+        2305,
+    )
+
+
+def test_patients_go_to_the_side_that_names_them():
+    split, notes = assign_listed(here(1, 2, 3, 4, 5, 6), TOY, LISTS, dataset="toy")
+    assert split == {
+        **dict.fromkeys(("p01", "p02", "p03"), "train"),
+        "p04": "val",
+        **dict.fromkeys(("p05", "p06"), "test"),
+    }
+    assert noted(notes) == [("protocol", ())]
+
+
+def test_an_entry_named_twice_counts_once_and_is_noted():
+    doubled = LISTS | {"toy_val": [4, 4]}
+    split, notes = assign_listed(here(1, 2, 3, 4, 5, 6), TOY, doubled, dataset="toy")
+    assert Counter(split.values()) == {"train": 3, "val": 1, "test": 2}
+    assert noted(notes)[1:] == [("mended", ("p04",))]
+    assert "val list names 4 2 times" in notes[1].note
+
+
+@pytest.mark.parametrize(
+    ("twice", "side"),
+    [
+        ({"toy_val": [4, 6]}, "test"),
+        ({"toy_train": [1, 2, 3, 6]}, "test"),
+        ({"toy_val": [4, 1]}, "val"),
+    ],
+)
+def test_a_patient_on_two_sides_goes_to_the_one_further_from_training(twice, side):
+    split, notes = assign_listed(here(1, 2, 3, 4, 5, 6), TOY, LISTS | twice, dataset="toy")
+    patient = "p01" if side == "val" else "p06"
+    assert split[patient] == side
+    assert noted(notes)[1:] == [("mended", (patient,))]
+
+
+def test_studies_of_one_patient_go_together_however_the_lists_divide_them():
+    reference = ReferenceList(key="pet", patient="{id}", strip="_[0-9]+$")
+    entries = {"pet_train": ["A_0", "A_1"], "pet_val": ["B_0"], "pet_test": ["B_1", "C_0"]}
+    split, notes = assign_listed({"A": 2, "B": 2, "C": 2}, reference, entries, dataset="pet")
+    assert split == {"A": "train", "B": "test", "C": "test"}
+    assert noted(notes)[1:] == [("mended", ("B",)), ("count", ("C",))]
+
+
+def test_who_is_listed_but_not_here_and_here_but_not_listed_is_said():
+    split, notes = assign_listed(here(1, 2, 5, 6, 8, 9), TOY, LISTS, dataset="toy")
+    assert set(split) == {"p01", "p02", "p05", "p06"}
+    assert noted(notes)[1:] == [
+        ("missing", ("p03",)),
+        ("missing", ("p04",)),
+        ("unused", ("p08", "p09")),
+    ]
+
+
+@pytest.mark.parametrize(("numbers", "side"), [((4, 5, 6), "train"), ((1, 2, 4), "test")])
+def test_nobody_to_train_or_test_on_is_an_error_that_shows_both_names(numbers, side):
+    with pytest.raises(SplitError, match=f"published {side} list is here.*name p0.*here are p0"):
+        assign_listed(here(*numbers), TOY, LISTS, dataset="toy")
+
+
+def test_a_key_or_a_template_that_does_not_fit_is_an_error_that_names_the_cards_entry():
+    with pytest.raises(SplitError, match=r"no list 'tot_train'.*split\.reference\.key"):
+        assign_listed({}, ReferenceList(key="tot", patient="{id}"), LISTS, dataset="toy")
+    with pytest.raises(SplitError, match=r"split\.reference\.patient 'p{id:02d}'.*'x1'"):
+        patient_of("x1", TOY, "toy")
+
+
+def stage(folder, patients, reference=TOY):
+    rows = [
+        {"case": f"{p}_{k}", "patient": p, "subset": "", "structures": "a", "label_sha256": "a"}
+        for p in patients
+        for k in "ab"
+    ]
+    write_tsv(folder / "cases.tsv", tuple(rows[0]), rows)
+    (folder / "raw.json").write_text('{"source": "copy"}')
+    (folder / "lists.json").write_text(json.dumps({"lists": LISTS}))
+    rule = {"rule": "fraction", "train": 2, "val": 1, "test": 1}
+    run(
+        dataset="toy",
+        protocol="reference",
+        rule=rule | {"reference": reference and reference.model_dump()},
+        seed=0,
+        expected={},
+        unsure=[],
+        cases=folder / "cases.tsv",
+        manifest=folder / "raw.json",
+        lists=folder / "lists.json" if reference else "",
+        out=folder / "split.tsv",
+        notes=folder / "notes.tsv",
+    )
+    return read_tsv(folder / "split.tsv"), read_tsv(folder / "notes.tsv")
+
+
+def test_every_case_stands_in_the_table_and_unlisted_ones_are_unused(tmp_path, caplog):
+    table, notes = stage(tmp_path, here(1, 2, 5, 9))
+    assert Counter(row["split"] for row in table) == {"train": 4, "test": 2, "unused": 2}
+    assert {row["patient"] for row in table if row["split"] == "unused"} == {"p09"}
+    assert [row["topic"] for row in notes] == ["protocol", *["missing"] * 3, "unused"]
+    assert notes[-1]["patients"] == "p09"
+    assert "toy: 1 patient in no published list, left out: p09" in caplog.text
+
+
+def test_a_dataset_that_is_not_in_the_lists_follows_the_papers_rule(tmp_path):
+    table, notes = stage(tmp_path, here(1, 2, 3, 4, 7, 8, 9, 10), reference=None)
+    assert Counter(row["split"] for row in table) == {"train": 8, "val": 4, "test": 4}
+    assert "not in the published lists" in notes[0]["note"]
+
+
+# a file of the published form; what it holds beside the lists is never run
+TEXT = """import nothing_of_this_name
+toy = {
+    'toy_train': [1, 2, 3],
+    'toy_val': [4],
+
+
+    'toy_test': [5, 6],
+}
+other = open('/dev/null')
+"""
+
+
+def known(folder, url="http://127.0.0.1:1/lists.py", **changed):
+    """Write what is known of the toy's lists; returns the file."""
+    content = {
+        "url": url,
+        "filename": "lists.py",
+        "assignment": "toy",
+        "counts": {"toy": [3, 1, 2]},
+        "sha256": lists.content_sha256(LISTS),
+    }
+    path = folder / "known.yaml"
+    path.write_text(yaml.safe_dump(content | changed))
+    return path
+
+
+def from_mirror(folder, text, **changed):
+    mirror = folder / "mirror"
+    mirror.mkdir()
+    (mirror / "lists.py").write_text(text)
+    out = folder / "out" / "lists.json"
+    source = known(folder, **changed)
+    lists.run(source=source, out=out, cache=folder / "cache", mirror=str(mirror))
+    return json.loads(out.read_text())
+
+
+def test_lists_are_read_from_the_mirror_without_running_the_file(tmp_path):
+    content = from_mirror(tmp_path, TEXT)
+    assert content["lists"] == LISTS
+    assert content["content_sha256"] == lists.content_sha256(LISTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (TEXT.replace("[4]", "[4, 7]"), "toy_val has 2 entries instead of 1"),
+        (TEXT.replace("[4]", "[7]"), "as many entries as expected, but other ones"),
+        (TEXT.replace("toy_val", "toy_eval"), "lists missing or not expected: toy_eval, toy_val"),
+        (TEXT.replace("toy = {", "tot = {"), "'toy' is not assigned a dictionary of lists"),
+        (TEXT + "toy = {}\n", "'toy' is not assigned a dictionary of lists, once"),
+        (TEXT.replace("[4]", "list([4])"), "cannot be read as literals"),
+        (TEXT.replace("[4]", "[4"), "cannot be read as literals"),
+        (TEXT.replace("[4]", "['a', 4]"), "not assigned a dictionary of lists"),
+    ],
+)
+def test_other_lists_than_the_known_ones_are_refused(tmp_path, text, reason):
+    with pytest.raises(DownloadError, match=reason) as told:
+        from_mirror(tmp_path, text)
+    assert "mirror/lists.py" in str(told.value)
+    assert not (tmp_path / "out" / "lists.json").exists()
+
+
+@pytest.fixture
+def site(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(Site(files={"/lists.py": TEXT.encode()})) as running:
+        yield running
+
+
+def test_lists_are_fetched_once_and_kept(site, tmp_path):
+    source, out = known(tmp_path, f"{site.url}/lists.py"), tmp_path / "lists.json"
+    for _ in range(2):
+        lists.run(source=source, out=out, cache=tmp_path / "cache")
+    assert json.loads(out.read_text())["lists"] == LISTS
+    assert len(site.asked) == 1
+
+
+def test_a_mirror_on_the_web_is_asked_first_and_the_address_next(site, tmp_path):
+    source, out = known(tmp_path, f"{site.url}/lists.py"), tmp_path / "lists.json"
+    lists.run(source=source, out=out, cache=tmp_path / "cache", mirror=f"{site.url}/mirror/")
+    assert [path for path, _ in site.asked] == ["/mirror/lists.py", "/lists.py"]
+    site.files["/mirror/lists.py"] = site.files.pop("/lists.py")
+    lists.run(source=source, out=out, cache=tmp_path / "other", mirror=f"{site.url}/mirror/")
+    assert json.loads(out.read_text())["lists"] == LISTS
+
+
+def test_a_fetched_file_that_is_not_the_known_one_is_not_kept(site, tmp_path):
+    source = known(tmp_path, f"{site.url}/lists.py", counts={"toy": [3, 2, 2]})
+    with pytest.raises(DownloadError, match="toy_val has 1 entries instead of 2"):
+        lists.run(source=source, out=tmp_path / "lists.json", cache=tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").iterdir() if not path.name.endswith(".lock")]
+
+
+def test_an_address_that_is_gone_says_so(site, tmp_path):
+    source = known(tmp_path, f"{site.url}/gone.py")
+    with pytest.raises(DownloadError, match="404"):
+        lists.run(source=source, out=tmp_path / "lists.json", cache=tmp_path / "cache")
