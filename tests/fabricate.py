@@ -24,7 +24,8 @@ LPS = np.diag([-2.0, -1.5, 3.0, 1.0])
 def anatomy(size: tuple[int, int, int] = (8, 10, 12)) -> tuple[np.ndarray, np.ndarray]:
     """An image and its label [z, y, x] in LPS order, without any symmetry.
 
-    Class 1 lies on the patient's right (low x), class 2 on the left.
+    Class 1 lies on the patient's right (low x), class 2 on the left; both are brighter than the
+    rest.
     """
     z, y, x = np.indices(size)
     image = (100 * z + 10 * y + x).astype(np.int16)
@@ -33,6 +34,7 @@ def anatomy(size: tuple[int, int, int] = (8, 10, 12)) -> tuple[np.ndarray, np.nd
     label[1:5, 3:7, 1:4] = 1
     label[2:7, 4:8, size[2] - 4 : size[2] - 2] = 2
     label[1, 3, 1] = 0
+    image += 2000 * label.astype(np.int16)
     return image, label
 
 

@@ -52,8 +52,8 @@ def convert_case(case: Case, card: Card, sources: Sources, out: Path) -> dict[st
 
     The voxels of image and label are reordered by one permutation and flips, never resampled.
     The affine keeps its obliqueness; axes that are not at right angles become the nearest that
-    are. Memory: two copies of the image as it lies in the file, at most (a scan of 600x600x1000
-    voxels in float32: 3 GB).
+    are. Memory: little over two copies of the image as it lies in the file (of 600x600x1000 voxels
+    in float32, 3.6 GB).
 
     Raises:
         CaseError, VolumeError: the reason why the case cannot be used.
