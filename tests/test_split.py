@@ -1,4 +1,4 @@
-"""The paper's rule, counts against the card, fractions: patients disjoint, seeded, nested."""
+"""The paper's rule and the counts of the card: patients disjoint, draws seeded."""
 
 import json
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 
 from hermes.registry import load_card, read_yaml
 from hermes.schema import Split
-from hermes.split import SplitError, fractions, run
+from hermes.split import SplitError, run
 from hermes.split.counts import check_counts
 from hermes.split.rule import SIDES, assign
 from hermes.tables import read_tsv, write_tsv
@@ -220,43 +220,3 @@ def test_no_split_is_left_of_a_download_that_differs(tmp_path):
     with pytest.raises(SplitError, match="20 images instead of 21"):
         stage(tmp_path, rows, expected={"images": 21})
     assert not list(tmp_path.glob("split*"))
-
-
-PANCREAS = {f"p{i:03d}" for i in range(214)}
-
-
-@pytest.mark.parametrize(("percent", "count"), [(1.0, 2), (10.0, 21), (50.0, 107), (100.0, 214)])
-def test_fractions_of_214_patients(percent, count):
-    assert len(fractions.drawn(PANCREAS, percent, 1, seed=0, dataset="msd_pancreas")) == count
-
-
-def test_draws_are_nested_seeded_and_differ():
-    def parts(draw, seed=0):
-        shares = (1.0, 10.0, 50.0, 100.0)
-        return [fractions.drawn(PANCREAS, p, draw, seed=seed, dataset="toy") for p in shares]
-
-    draws = [parts(draw) for draw in range(1, 6)]
-    for small, larger, half, whole in draws:
-        assert small < larger < half < whole == PANCREAS
-    assert len({frozenset(half) for _, _, half, _ in draws}) == 5
-    assert parts(1) == draws[0] != parts(1, seed=1)
-
-
-def test_a_fraction_leaves_out_training_patients_with_all_their_images_and_no_others(tmp_path):
-    rows = [{"case": f"{i}_{k}", "patient": f"p{i}"} for i in range(20) for k in "ab"]
-    whole = stage(tmp_path, rows)
-    out = tmp_path / "toy_10pct_1.tsv"
-    fractions.run(
-        dataset="toy", percent=10.0, draw=1, seed=0, split=tmp_path / "split.tsv", out=out
-    )
-    part = read_tsv(out)
-    assert [row["case"] for row in part] == [row["case"] for row in whole]
-    changed = [new for old, new in zip(whole, part, strict=True) if old != new]
-    assert {row["split"] for row in changed} == {"unused"}
-    assert Counter(row["split"] for row in part) == {"train": 4, "val": 2, "test": 8, "unused": 26}
-
-
-@pytest.mark.parametrize(("patients", "percent"), [([], 10.0), (["a"], 0.0), (["a"], 101.0)])
-def test_a_fraction_that_cannot_be_drawn(patients, percent):
-    with pytest.raises(SplitError, match="toy: "):
-        fractions.drawn(patients, percent, 1, seed=0, dataset="toy")
