@@ -8,6 +8,8 @@ matrices are applied on the tokens' side, where they cost nothing. That is assoc
 approximation.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -128,18 +130,42 @@ class FusionBlock(nn.Module):
         return tokens, voxels + self.voxel_ffn(voxels)
 
 
-class PriorFusion(nn.Module):
-    """A stage's own tables of priors, and its fusion blocks.
+class Priors(NamedTuple):
+    """What a stage's tables hold for the images of a batch.
+
+    Attributes:
+        tokens: (b, t, c), [tasks | modality].
+        real: (b, t), False for padded tasks.
+    """
+
+    tokens: Tensor
+    real: Tensor
+
+
+class PriorTables(nn.Module):
+    """A stage's own tables of priors.
 
     `task_prior` has one row per task; `modality_prior` has `prior_length` tokens per modality.
     """
 
-    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int, depth: int):
+    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int):
         super().__init__()
         self.task_prior = nn.Parameter(torch.empty(tasks, channels))
         self.modality_prior = nn.Parameter(torch.empty(modalities, prior_length, channels))
         nn.init.xavier_uniform_(self.task_prior)
         nn.init.xavier_uniform_(self.modality_prior)
+
+    def select(self, tasks: Int[Tensor, "b k"], modality: Int[Tensor, " b"]) -> Priors:
+        """The wanted rows; t = k + prior_length. Modality -1 is the last row of the table."""
+        tokens = torch.cat([self.task_prior[tasks.clamp(min=0)], self.modality_prior[modality]], 1)
+        return Priors(tokens, F.pad(tasks >= 0, (0, self.modality_prior.shape[1]), value=True))
+
+
+class PriorFusion(PriorTables):
+    """A stage's own tables of priors, and its fusion blocks."""
+
+    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int, depth: int):
+        super().__init__(channels, tasks, modalities, prior_length)
         self.blocks = nn.ModuleList(FusionBlock(channels) for _ in range(depth))
 
     def forward(
@@ -148,13 +174,12 @@ class PriorFusion(nn.Module):
         tasks: Int[Tensor, "b k"],
         modality: Int[Tensor, " b"],
     ) -> tuple[Float[Tensor, "b c d h w"], Float[Tensor, "b t c"]]:
-        """The fused feature and the posterior tokens, [tasks | modality], t = k + prior_length.
+        """The fused feature and the posterior tokens, [tasks | modality].
 
         Padded tasks (-1) are read by nobody; their own posterior tokens are finite numbers
-        without a meaning. Modality -1 is the last row of the table.
+        without a meaning.
         """
-        tokens = torch.cat([self.task_prior[tasks.clamp(min=0)], self.modality_prior[modality]], 1)
-        real = F.pad(tasks >= 0, (0, self.modality_prior.shape[1]), value=True)
+        tokens, real = self.select(tasks, modality)
         voxels = feature.permute(0, 2, 3, 4, 1).flatten(1, 3)  # b (d h w) c, a view
         if voxels.numel() < SMALL:
             voxels = voxels.to(tokens.dtype)
