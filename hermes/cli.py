@@ -1,13 +1,15 @@
-"""The command `hermes`: look at the registry, and use a trained model on scans of one's own."""
+"""The command `hermes`: check a dataset's card, look at the registry, use a trained model."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from hermes.registry import (
     MODALITIES,
     RegistryError,
+    Structure,
     class_count,
     load_cards,
     load_structures,
@@ -15,26 +17,30 @@ from hermes.registry import (
 )
 
 app = typer.Typer(
-    help="Context-prior learning for universal 3D medical image segmentation.",
+    help="Context-prior learning for universal 3D medical image segmentation.\n\n"
+    "Studies are built by snakemake, as README.md shows. This command is for what lies before and "
+    "after: cards of datasets, scans of your own, trained networks. Run it in a Hermes checkout.",
     no_args_is_help=True,
     add_completion=False,
 )
 
 Config = Annotated[Path, typer.Option(help="The folder config/ of a Hermes checkout.")]
+Cases = Annotated[
+    int | None, typer.Option(min=1, help="Read the first so many cases only; default: all.")
+]
+WORKERS = min(8, os.cpu_count() or 1)
+Workers = Annotated[int, typer.Option(min=1, help="Cases read at the same time.")]
 
 
 @app.command()
 def datasets(config: Config = Path("config")) -> None:
     """List the dataset cards: images, classes, modality, licence, how to get a copy."""
+    structures = _structures("datasets", config)
+    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
     try:
-        structures = load_structures(config / "structures.tsv")
-        names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
         cards = load_cards(config / "datasets", names, structures)
     except (RegistryError, OSError) as error:
-        typer.echo(
-            f"hermes datasets: {error}; run it in a Hermes checkout, or give --config", err=True
-        )
-        raise typer.Exit(1) from error
+        _fail("datasets", error)
     for card in cards.values():
         images = card.published.images if card.published else "-"
         typer.echo(
@@ -44,6 +50,58 @@ def datasets(config: Config = Path("config")) -> None:
     upstream = [card for card in cards.values() if card.role == "upstream"]
     counts = f"{class_count(upstream)} classes and {len(tasks_of(upstream))} tasks"
     typer.echo(f"\n{counts}, trained on together (upstream)")
+
+
+@app.command()
+def check(
+    card: Annotated[str, typer.Argument(help="A card: its file, or its name in config/datasets/.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="The folder of scans; default: data/STUDY/raw/NAME with --study."),
+    ] = None,
+    study: Annotated[str, typer.Option(help="The study whose raw folder is checked.")] = "",
+    cases: Cases = None,
+    workers: Workers = WORKERS,
+    config: Config = Path("config"),
+) -> None:
+    """Check a dataset's card against a folder of scans; nothing is written.
+
+    Says what does not fit and what to change, then what was found. Exit status 0: the card fits.
+    """
+    from hermes.card_check import check as check_card
+    from hermes.card_check.text import render
+
+    path = Path(card) if card.endswith((".yaml", ".yml")) else config / "datasets" / f"{card}.yaml"
+    if folder is None and not study:
+        _fail("check", "give the folder of the scans, or --study")
+    raw = folder or Path("data") / study / "raw" / path.stem
+    structures = _structures("check", config)
+    try:
+        report = check_card(path, raw, structures, cases=cases, workers=workers)
+    except (RegistryError, OSError) as error:
+        _fail("check", error)
+    typer.echo(f"{path} against {raw}\n\n{render(report)}")
+    raise typer.Exit(0 if report.fits else 1)
+
+
+@app.command()
+def new_card(
+    name: Annotated[str, typer.Argument(help="The new dataset's name.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of NIfTI images and references.")],
+    cases: Cases = None,
+    workers: Workers = WORKERS,
+    config: Config = Path("config"),
+) -> None:
+    """Draft a card for a folder of scans: patterns and label values; you name the structures."""
+    from hermes.new_card import draft
+
+    _structures("new-card", config)
+    path = config / "datasets" / f"{name}.yaml"
+    try:
+        typer.echo(draft(name, folder, path, cases=cases, workers=workers))
+    except (RegistryError, OSError) as error:
+        _fail("new-card", error)
+    typer.echo(f"Now name its structures, then: hermes check {name} {folder}")
 
 
 @app.command()
@@ -77,12 +135,28 @@ def predict(
             model, image, out, dataset=dataset, modality=modality, tasks=task, device=device
         )
     except (ValueError, OSError) as error:
-        typer.echo(f"hermes predict: {error}", err=True)
-        raise typer.Exit(1) from error
+        _fail("predict", error)
     voxel_ml = float(abs(_determinant(answer.label.affine))) / 1000
     for value, name in answer.names.items():
         count = int((answer.label.array == value).sum())
         typer.echo(f"{value:3} {name:32} {count * voxel_ml:10.1f} ml")
+
+
+def _structures(command: str, config: Path) -> dict[str, Structure]:
+    """Read `structures.tsv`; where it is not there, this is no checkout."""
+    path = config / "structures.tsv"
+    if not path.is_file():
+        _fail(command, f"{path}: no such file; run it in a Hermes checkout, or give --config")
+    try:
+        return load_structures(path)
+    except RegistryError as error:
+        _fail(command, error)
+
+
+def _fail(command: str, error: Exception | str) -> NoReturn:
+    """End with one line on what is wrong."""
+    typer.echo(f"hermes {command}: {error}", err=True)
+    raise typer.Exit(1)
 
 
 def _determinant(affine) -> float:

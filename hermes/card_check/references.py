@@ -1,0 +1,118 @@
+"""Images whose reference segmentation is not where the card says."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+
+from hermes.card_check.finding import Finding, count, examples
+from hermes.card_check.layout import Job, Layout
+from hermes.card_check.nearest import correct, nearest_path, pairs, pairs_of, without_zeros
+from hermes.convert.patterns import compile_pattern, fill
+from hermes.convert.raw import CaseError, RawFolder
+
+TRIED = 20
+"""Images on which a corrected pattern of the references is tried."""
+
+
+def without_reference(layout: Layout, raw: RawFolder) -> tuple[list[Finding], set[str]]:
+    """Explain missing references; also return the cases that this explains."""
+    lacking: dict[str, list[Job]] = defaultdict(list)
+    for job in layout.jobs:
+        if job.sources is None and _lacks(job, raw):
+            lacking[job.case.image.pattern].append(job)
+    used = {
+        path
+        for job in layout.jobs
+        if job.sources
+        for paths in job.sources.labels.values()
+        for path in paths
+    }
+    findings: list[Finding] = []
+    for pattern, jobs in lacking.items():
+        references = [job for job in jobs if job.case.path in used]
+        others = [job for job in jobs if job.case.path not in used]
+        if references:
+            findings.append(_matches_references(pattern, references))
+        if others:
+            total = sum(job.case.image.pattern == pattern for job in layout.jobs)
+            findings.append(_missing(others, total - len(references), layout, raw))
+    return findings, {job.case.name for jobs in lacking.values() for job in jobs}
+
+
+def _patterns(job: Job) -> Sequence[str]:
+    label = job.case.image.label
+    if label.format == "none":
+        return []
+    return list(label.maps.values()) if label.format == "probability" else [label.path]
+
+
+def _lacks(job: Job, raw: RawFolder) -> bool:
+    try:
+        for pattern in _patterns(job):
+            raw.locate(pattern, job.case.holes)
+    except CaseError:
+        return True
+    return False
+
+
+def _matches_references(pattern: str, jobs: list[Job]) -> Finding:
+    paths = [job.case.path for job in jobs]
+    return Finding(
+        f"{pattern}: also matches {count(len(paths), 'reference')}, taken for images: "
+        f"{examples(paths)}",
+        "a pattern that only the images match; if there is none, put the references into a folder "
+        "of their own (links will do)",
+    )
+
+
+def _missing(jobs: list[Job], total: int, layout: Layout, raw: RawFolder) -> Finding:
+    first = jobs[0]
+    pattern = _patterns(first)[0]
+    wanted = fill(pattern, first.case.holes)
+    what = f"{len(jobs):,} of {count(total, 'image')} without a reference"
+    example = f"{first.case.path} needs {wanted}, which is not there"
+    if len(jobs) < total:
+        names = examples([job.case.name for job in jobs], 5)
+        return Finding(
+            f"{what} ({names}): {example}",
+            "add the references or take the images out: the converter leaves these cases out",
+        )
+    images = {job.case.path for job in layout.jobs}
+    free = [path for path in (*layout.unused, *raw.folders) if path not in images]
+    near = nearest_path(wanted, free)
+    seen = f"{what}: {example}" + (f"; the nearest path is {near}" if near else "")
+    if near and without_zeros(near) == without_zeros(wanted):
+        return Finding(f"{seen}: numbers are written differently", "rename the files, or link them")
+    helped = _corrections(jobs, pattern, near, free, raw)
+    best = max(helped, key=itemgetter(0), default=(0, "", ""))
+    if best[0]:
+        return Finding(f"{seen}{best[2]}", best[1])
+    return Finding(seen, "write the label's `path` with the placeholders of the image's pattern")
+
+
+def _corrections(
+    jobs: list[Job], pattern: str, near: str, free: list[str], raw: RawFolder
+) -> Iterator[tuple[int, str, str]]:
+    """Yield (images helped of those tried, what to write, why)."""
+    tried = jobs[:TRIED]
+    if correction := correct(pattern, free):
+        helped = sum(_found(correction.pattern, job, raw) for job in tried)
+        yield helped, f"label path: {correction.pattern}", f": {correction.why}"
+    known = {*raw.files, *raw.folders}
+    for both in pairs(jobs[0].case.path, near) if near else ():
+        helped = min(len(pairs_of(both, known)), len(tried))
+        change = f"label path: {both[1]}"
+        if both[0] == jobs[0].case.image.pattern:
+            yield helped, change, ""
+        else:
+            yield helped, f"pattern: {both[0]} and {change}", ": the names differ"
+
+
+def _found(pattern: str, job: Job, raw: RawFolder) -> bool:
+    filled = fill(pattern, job.case.holes)
+    if filled in raw.files or filled in raw.folders:
+        return True
+    if "{" not in filled and "*" not in filled:
+        return False
+    regex = compile_pattern(pattern, job.case.holes)
+    return sum(1 for path in raw.files if regex.fullmatch(path)) == 1

@@ -1,0 +1,170 @@
+"""Read one case as the converter does, write nothing, and say what was seen."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Integer
+from tqdm import tqdm
+
+from hermes.card_check.layout import Job
+from hermes.convert.case import STRAIGHT, slab
+from hermes.convert.checks import (
+    canonical_values,
+    check_image,
+    compact,
+    count_along_x,
+    wrong_sides,
+)
+from hermes.convert.evidence import mirrored_fits
+from hermes.convert.find import Case
+from hermes.convert.images import read_image, read_volume
+from hermes.convert.labels import read_label
+from hermes.convert.raw import CaseError
+from hermes.convert.sources import Sources
+from hermes.schema import Card
+from hermes.volume import Volume, VolumeError, orthonormal, reorient
+
+Step = Literal["files", "image", "label", "values", ""]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is. Sizes and spacings are canonical, (z, y, x)."""
+
+    axes: str  # of the file, such as "LPS"
+    file_size: tuple[int, ...]  # z, y, x of the file
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+    low: float  # smallest value
+    high: float
+
+
+@dataclass(frozen=True)
+class Peek:
+    """What a reference holds that could not be used as labels."""
+
+    low: float
+    high: float
+    whole: bool
+    same_size: bool
+
+
+@dataclass
+class Scan:
+    """One case: whether it can be used, and what was seen up to where it could not."""
+
+    case: Case
+    step: Step = "files"  # where it failed; "": it can be used
+    reason: str = ""
+    image: ImageFacts | None = None
+    dimensions: int = 3  # of a NIfTI file that is no volume
+    values: dict[int, int] | None = None  # published value -> voxels; None: no reference read
+    peek: Peek | None = None
+    doubt: str = ""  # what its header leaves open
+    skewed: bool = False  # its axes are not at right angles
+    warnings: list[str] = field(default_factory=list)  # the converter's others
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(np.prod(self.image.spacing_mm)) / 1000 if self.image else 0.0
+
+
+def scan_all(card: Card, jobs: Sequence[Job], workers: int) -> Iterator[Scan]:
+    """Yield scans in the order of the jobs, with a bar on a terminal."""
+    work = partial(scan, card)
+    bar = partial(tqdm, total=len(jobs), desc=f"read {card.name}", unit="case", disable=None)
+    if min(workers, len(jobs)) <= 1:
+        yield from bar(map(work, jobs))
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from bar(pool.map(work, jobs))
+
+
+def scan(card: Card, job: Job) -> Scan:
+    """Check one case in a worker; what no check foresaw is told as the converter tells it."""
+    seen = Scan(job.case, reason=job.reason)
+    if job.sources is None:
+        return seen
+    try:
+        _read(seen, card, job.sources)
+    except (CaseError, VolumeError) as error:
+        _explain(seen, str(error), job.sources)
+    except Exception as error:  # a reader met what no check foresaw: name the case and go on
+        _explain(seen, f"unexpected {type(error).__name__}: {error}", job.sources)
+    return seen
+
+
+def _read(seen: Scan, card: Card, sources: Sources) -> None:
+    """Do what `hermes.convert.case.convert_case` does, in its order, up to writing."""
+    case, seen.step = seen.case, "image"
+    native = read_image(case, sources)
+    check_image(native.volume.array)
+    whole = reorient(Volume(compact(native.volume.array), native.volume.affine))
+    seen.step, image = "label", slab(whole, case.image.slab)
+    seen.image, seen.doubt = _facts(native.volume, image), native.doubt
+    seen.skewed = orthonormal(image.affine)[1] > STRAIGHT
+    native = native.without_voxels()
+    found = read_label(case, card, sources, native)
+    if found:
+        seen.warnings += found[1]
+        values = slab(found[0], case.image.slab).array
+        seen.step, seen.values = "values", published_counts(values)
+        label = canonical_values(values, card)
+        counts = count_along_x(label, len(card.structures))
+        seen.warnings += wrong_sides(image.array, counts, card)
+        if case.image.label.format == "png" or case.image.label.geometry == "image":
+            seen.warnings += mirrored_fits(image.array, label)
+    seen.step = ""
+
+
+def _explain(seen: Scan, reason: str, sources: Sources) -> None:
+    seen.reason = " ".join(reason.replace(f"{sources.root}/", "").split())
+    if seen.step == "image" and seen.case.image.format == "nifti":
+        seen.dimensions = _dimensions(sources)
+    if seen.step == "label" and seen.case.image.label.format == "nifti":
+        seen.peek = _peek(seen, sources)
+
+
+def _facts(native: Volume, image: Volume) -> ImageFacts:
+    return ImageFacts(
+        axes=native.axcodes,
+        file_size=native.array.shape,
+        size=image.array.shape,
+        spacing_mm=image.spacing_mm,
+        low=float(image.array.min()),
+        high=float(image.array.max()),
+    )
+
+
+def published_counts(values: Integer[np.ndarray, "z y x"]) -> dict[int, int]:
+    """Count the voxels of every value, background too."""
+    low, high = int(values.min()), int(values.max())
+    counts = sum(np.bincount(plane.ravel() - low, minlength=high - low + 1) for plane in values)
+    return {low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}
+
+
+def _peek(seen: Scan, sources: Sources) -> Peek | None:
+    """Look again at a NIfTI reference that was refused."""
+    try:
+        array = read_volume(sources.label_paths()[0], None).array
+    except (VolumeError, OSError):
+        return None
+    return Peek(
+        low=float(array.min()),
+        high=float(array.max()),
+        whole=bool(np.array_equal(np.rint(array), array)),
+        same_size=seen.image is not None and array.shape == seen.image.file_size,
+    )
+
+
+def _dimensions(sources: Sources) -> int:
+    try:
+        return len(nib.load(sources.image_paths()[0]).shape)
+    except Exception:  # whatever is wrong with the file, its reader has said it
+        return 0
