@@ -154,10 +154,10 @@ def lits(raw: Path) -> Tree:
     told = r"2.5 1 1 mm .* and the side of liver contradicts its orientation; liver lies on .*left"
     add(31, "LPS", header=identity, patient="volume-31", spacing_mm=(2.5, 1, 1), **turned)
     tree.cases["volume-31"].warnings = told
-    add(29, "RAS", header=identity)
-    del tree.cases["volume-29"]
-    tree.rejected["volume-29"] = (
-        "affine is the identity, .* no spacing for number 29 .*true spacing"
+    add(27, "RAS", header=identity)
+    del tree.cases["volume-27"]
+    tree.rejected["volume-27"] = (
+        "affine is the identity, .* no spacing for number 27 .*true spacing"
     )
     add(33, "LAS")  # in the table, with a header that someone mended
     add(48, "LAS", label_header=np.diag([0.77, 0.77, 1, 1]))
