@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TVERSKY_EPS = 1e-6  # published
 TVERSKY_RANGE = (0.2, 0.8)  # published; the weight of false positives is kept within it
+DICE_SMOOTH = 1.0  # voxels, added to the denominator alone; published by DoDNet
 
 # Logits worked on at once: what a core's cache holds, or what fills a GPU.
 BLOCK = {"cpu": 2**15, "cuda": 2**25}
@@ -70,6 +71,18 @@ def common_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
         return main
     auxiliary = segmentation_loss(output.auxiliary, batch.label, batch.values)
     return SegmentationLoss(*(sum(parts) / 2 for parts in zip(main, auxiliary, strict=True)))
+
+
+def bce_dice_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
+    """Binary cross-entropy and Dice, means over the real pairs: DoDNet's and CLIP-driven's loss.
+
+    Dice loss = 1 - 2 TP / (sum p + size + 1), which is 1 without a gradient where a crop lacks
+    the class: there cross-entropy alone teaches.
+    """
+    pairs = pair_sums(output.logits, batch.label, batch.values)
+    both = 2 * pairs.true_positive + pairs.false_positive + pairs.false_negative
+    dice = 1 - 2 * pairs.true_positive / (both + DICE_SMOOTH)
+    return SegmentationLoss(pairs.mean(pairs.bce), pairs.mean(dice))
 
 
 def modality_loss(

@@ -57,6 +57,7 @@ class Method:
         loss: the method's own loss of an output and its batch.
         sampling: how its own training draws datasets, see `hermes.dataset.case_probabilities`.
         grows: new tasks can be added without a change of what was learned.
+        remark: what a network's options make of it, as tables print it behind the title.
     """
 
     title: str
@@ -65,6 +66,12 @@ class Method:
     loss: Callable[[ModelOutput, "Batch"], "SegmentationLoss"]
     sampling: Literal["published", "uniform", "sqrt"] = "published"
     grows: bool = False
+    remark: Callable[["ModelSpec"], str] | None = None
+
+    def title_of(self, spec: "ModelSpec") -> str:
+        """The title, with the remark in brackets where there is one."""
+        remark = self.remark(spec) if self.remark else ""
+        return f"{self.title} ({remark})" if remark else self.title
 
 
 def as_given(x: Tensor) -> AbstractContextManager[None]:
