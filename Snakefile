@@ -21,6 +21,13 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+tell_standings()
+
+
+onstart:
+    refuse_unaccepted()
+
+
 rule all:
     default_target: True
     input:

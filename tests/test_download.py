@@ -1,12 +1,13 @@
 """The download stage: raw folder and manifest, cache, mirror, a person's own copy."""
 
+import gzip
 import hashlib
 import threading
 
 import pytest
 from toyset import CONTENT, Dataset, zipped
 
-from hermes.download import DownloadError
+from hermes.download import DownloadError, obtain
 
 pytest_plugins = ["toyset_fixtures"]
 
@@ -71,8 +72,9 @@ def test_file_that_is_not_the_cards_is_refused(site, toy, wrong):
 
 
 def test_numbered_files_go_where_the_card_says(site, toy):
+    content = [gzip.compress(b"%d" % i) for i in range(3)]
     for i in range(3):
-        site.files[f"/images/case_{i:05d}.nii.gz"] = b"%d" % i
+        site.files[f"/images/case_{i:05d}.nii.gz"] = content[i]
     archive = {
         "url": f"{site.url}/images/case_{{i:05d}}.nii.gz",
         "filename": "case_{i:05d}.nii.gz",
@@ -80,7 +82,7 @@ def test_numbered_files_go_where_the_card_says(site, toy):
         "into": "data/case_{i:05d}/imaging.nii.gz",
     }
     toy.get(archive)
-    assert toy.files() == {f"data/case_0000{i}/imaging.nii.gz": b"%d" % i for i in range(3)}
+    assert toy.files() == {f"data/case_0000{i}/imaging.nii.gz": content[i] for i in range(3)}
 
 
 def test_mirror_stands_in_by_file_name(site, toy, tmp_path):
@@ -123,16 +125,36 @@ def test_copy_with_files_added_to_a_download_is_never_removed(site, toy):
     assert toy.files() == {"a.nii.gz": b"one", "mine.nii.gz": b"mine"}
 
 
-@pytest.mark.parametrize("kind", ["agreement", "request", "synapse", "kaggle"])
-def test_dataset_that_needs_a_person_says_what_to_do(toy, kind):
-    with pytest.raises(DownloadError, match=r"Ask the owners\. Page: toy\.example\..*toy\.zip"):
-        toy.get({"filename": "toy.zip", "unpack": "zip"}, kind=kind)
-    assert not toy.raw.exists()
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_mirror_on_the_web_goes_before_the_address(site, toy, monkeypatch, by_variable):
+    site.files["/base/toy.zip"] = zipped({"a.nii.gz": b"mirrored"})
+    site.files["/toy.zip"] = zipped({"a.nii.gz": b"owner's"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    if by_variable:
+        monkeypatch.setenv("HERMES_MIRROR", f"{site.url}/base")
+    toy.get(archive, mirror="" if by_variable else f"{site.url}/base")
+    assert toy.files() == {"a.nii.gz": b"mirrored"}
 
 
-def test_persons_archive_in_the_mirror_is_used(toy, tmp_path):
-    (tmp_path / "mirror").mkdir()
-    (tmp_path / "mirror/toy.zip").write_bytes(zipped({"Top/P_1/GT.nii.gz": b"one"}))
-    archive = {"filename": "toy.zip", "unpack": "zip", "strip": 1, "into": "train"}
-    toy.get(archive, kind="agreement", mirror=str(tmp_path / "mirror"))
-    assert toy.files() == {"train/P_1/GT.nii.gz": b"one"}
+def test_what_a_mirror_on_the_web_lacks_comes_from_its_address(site, toy):
+    site.files["/toy.zip"] = zipped({"a.nii.gz": b"one"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    toy.get(archive, mirror=f"{site.url}/base")
+    assert [path for path, _ in site.asked] == ["/base/toy.zip", "/toy.zip"]
+    assert toy.files() == {"a.nii.gz": b"one"}
+
+
+def test_files_come_side_by_side_and_end_when_one_fails(site, toy, monkeypatch):
+    ready, met = threading.Barrier(3, timeout=20), []
+    transfer = obtain._transfer
+
+    def together(place, *arguments):
+        met.append(ready.wait())
+        transfer(place, *arguments)
+
+    monkeypatch.setattr(obtain, "_transfer", together)
+    site.files = {f"/{i}.bin": CONTENT for i in range(2)}
+    archive = {"url": f"{site.url}/{{i}}.bin", "filename": "{i}.bin", "numbers": [0, 2]}
+    with pytest.raises(DownloadError, match=r"2\.bin: the server answers 404"):
+        toy.get(archive, connections=3)
+    assert sorted(met) == [0, 1, 2] and not toy.raw.exists()

@@ -1,13 +1,14 @@
 """Archives that must not be believed: paths that escape, links, damage, other content."""
 
+import gzip
 import io
 import tarfile
 import zipfile
 
 import pytest
-from toyset import CONTENT, tarred, zipped
+from toyset import CONTENT, deflated, tarred, zipped
 
-from hermes.download import DownloadError
+from hermes.download import DownloadError, unpack
 
 pytest_plugins = ["toyset_fixtures"]
 
@@ -54,7 +55,7 @@ def test_links_and_devices_are_refused(site, toy, kind):
         ({"members": ["a/*", "z/*"]}, "no member matches z/"),
         ({"strip": 2}, "lies above the 2 folders"),
         ({"strip": 1}, "two files for x"),
-        ({"unpack": "tar"}, "not a readable tar archive"),
+        ({"unpack": "tar"}, "not a readable tar archive.*remove it to have it fetched anew"),
     ],
 )
 def test_archive_that_is_not_as_the_card_says(site, toy, more, message):
@@ -70,3 +71,86 @@ def test_damaged_archive_is_refused(site, toy):
     site.files["/toy.zip"] = whole[:5000] + b"\0" * 10 + whole[5010:]
     with pytest.raises(DownloadError, match="not a readable zip archive"):
         toy.get({"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"})
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["scan/a.nii.gz", "scan/A.nii.gz"], "two files for scan/A.nii.gz"),
+        (["scan", "scan/a.nii.gz"], "two files for scan/a.nii.gz|cannot be written: Not a dir"),
+        (["x" * 300], "cannot be written: File name too long"),
+    ],
+)
+def test_names_that_do_not_go_together(site, toy, pack, names, message):
+    kind = "zip" if pack is zipped else "tar"
+    site.files["/toy"] = pack(dict.fromkeys(names, b"one"))
+    with pytest.raises(DownloadError, match=message):
+        toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": kind})
+    assert not toy.raw.exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_one_name_twice_is_refused(site, toy):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("a.nii.gz", b"one")
+        bundle.writestr("a.nii.gz", b"two")
+    site.files["/toy"] = buffer.getvalue()
+    with pytest.raises(DownloadError, match=r"two files for a\.nii\.gz"):
+        toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": "zip"})
+
+
+def test_encrypted_member_is_refused(site, toy):
+    whole = bytearray(zipped({"a.nii.gz": b"one"}))
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
+    whole[6] |= 1  # and in the member's own header
+    site.files["/toy"] = bytes(whole)
+    with pytest.raises(
+        DownloadError, match=r"member 'a\.nii\.gz' is encrypted; unpack the archive"
+    ):
+        toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": "zip"})
+    assert not toy.raw.exists()
+
+
+@pytest.mark.parametrize("pack", [deflated, tarred])
+def test_bomb_is_refused(site, toy, monkeypatch, pack):
+    monkeypatch.setattr(unpack, "HARMLESS_BYTES", 10**6)
+    kind = "zip" if pack is deflated else "tar"
+    archive = {"url": f"{site.url}/toy", "filename": "toy", "unpack": kind}
+    site.files["/toy"] = pack({"a.nii": bytes(10**6)})  # grows a thousandfold, but to nothing large
+    toy.get(archive)
+    site.files["/toy2"] = pack({"b.nii": bytes(3 * 10**6)})
+    with pytest.raises(DownloadError, match=r"would unpack to \S+ MB or more"):
+        toy.get(archive | {"url": f"{site.url}/toy2", "filename": "toy2"})
+    assert toy.files() == {"a.nii": bytes(10**6)}
+
+
+def test_bomb_whose_directory_lies_is_found_while_it_unpacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpack, "HARMLESS_BYTES", 10**6)
+    path = tmp_path / "toy.zip"
+    path.write_bytes(deflated({"a.nii": bytes(3 * 10**6)}))
+    archive = unpack.Archive(filename="toy.zip", unpack="zip")
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(DownloadError, match="no archive of scans does"):
+        unpack.unpack(path, archive, tmp_path / "raw")
+    assert (tmp_path / "raw/a.nii").stat().st_size <= 10**6
+
+
+def test_directory_that_understates_a_member_is_damage(site, toy):
+    whole = bytearray(deflated({"a.nii": bytes(10**6)}))
+    place = whole.index(b"PK\x01\x02") + 24  # unpacked size in the directory
+    whole[place : place + 4] = (1000).to_bytes(4, "little")
+    site.files["/toy"] = bytes(whole)
+    with pytest.raises(DownloadError, match="not a readable zip archive"):
+        toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": "zip"})
+    assert not toy.raw.exists()
+
+
+@pytest.mark.parametrize(("unpacked", "name"), [("zip", "a.zip"), ("none", "a.nii.gz")])
+def test_file_without_checksum_that_is_cut_short_never_enters_the_cache(site, toy, unpacked, name):
+    whole = zipped({"a": CONTENT}) if unpacked == "zip" else gzip.compress(CONTENT)
+    site.files["/a"] = whole[: len(whole) // 2]
+    with pytest.raises(DownloadError, match="damaged or cut short"):
+        toy.get({"url": f"{site.url}/a", "filename": name, "unpack": unpacked})
+    assert not [path for path in toy.cache.iterdir() if not path.name.endswith(".lock")]

@@ -21,6 +21,14 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def deflated(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in files.items():
+            bundle.writestr(name, content)
+    return buffer.getvalue()
+
+
 def tarred(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as bundle:
@@ -38,6 +46,7 @@ class Dataset:
         self.root, self.name = root, name
         self.raw, self.manifest = root / "raw" / name, root / "raw" / f"{name}.json"
         self.cache = root / "cache"
+        self.licence: dict = {"name": "none"}
 
     def card(self, *archives: dict, kind: str = "http") -> Path:
         path = self.root / f"{self.name}.yaml"
@@ -46,7 +55,7 @@ class Dataset:
             "title": "Toy",
             "description": "Two files.",
             "citation": "none",
-            "licence": {"name": "none"},
+            "licence": self.licence,
             "access": {"kind": kind, "url": "toy.example", "instructions": "Ask the owners."},
             "archives": list(archives),
             "role": "sample",
@@ -61,13 +70,15 @@ class Dataset:
         path.write_text(yaml.safe_dump(card))
         return path
 
-    def get(self, *archives: dict, kind: str = "http", mirror: str = "") -> dict:
+    def get(self, *archives: dict, kind: str = "http", **more: object) -> dict:
+        """Download; the terms are accepted and retries do not wait, unless `more` says else."""
+        given = {"accept": [self.name], "pause_s": 0.0} | more
         run(
             card=self.card(*archives, kind=kind),
             raw=self.raw,
             manifest=self.manifest,
             cache=self.cache,
-            mirror=mirror,
+            **given,
         )
         return json.loads(self.manifest.read_text())
 

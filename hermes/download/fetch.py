@@ -1,144 +1,189 @@
 """One file over HTTP: resumed where it broke off, retried with back-off, whole or absent."""
 
+import logging
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from tqdm import tqdm
 
-from hermes.download.files import CHUNK, DownloadError
+from hermes.download.files import CHUNK, DownloadError, full_disk_told, size_of_file
+from hermes.download.places import Broken, Place
+from hermes.download.progress import Progress
+from hermes.download.sizes import plain
 
-ATTEMPTS = 5
-"""ASSUME: a server that fails five times in a row without sending a byte stays away."""
+log = logging.getLogger(__name__)
 
-TIMEOUT_S = (20, 60)
-"""ASSUME: seconds to connect, and without any byte, before a transfer counts as broken."""
+ATTEMPTS = 8
+"""ASSUME: a server that fails eight times in a row without sending a byte stays away."""
 
 FIRST_PAUSE_S = 1.0
 """Seconds before the first retry; doubled each time."""
 
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP states that may pass by themselves."""
+LONGEST_PAUSE_S = 60.0
+"""ASSUME: a longer pause gains nothing; the last retry is then made after two minutes in all."""
 
+LONGEST_WAIT_S = 600.0
+"""ASSUME: a server's own wish to be left alone is granted up to ten minutes."""
 
-def shown(url: str) -> str:
-    """Return an address without the name and password it may carry."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-class Broken(Exception):
-    """A transfer stopped early; what came is kept."""
+PLAIN = {"Accept-Encoding": "identity"}
+"""Header that asks for the file's own bytes."""
 
 
 def fetch(
-    url: str, target: Path, session: requests.Session, pause_s: float = FIRST_PAUSE_S
+    place: Place,
+    target: Path,
+    progress: Progress,
+    check: Callable[[Path], None],
+    expected: int | None = None,
+    pause_s: float = FIRST_PAUSE_S,
 ) -> None:
-    """Fetch an address into a file.
+    """Fetch a file.
 
     The bytes gather in `<target>.part`, which a later call goes on from if the server still has
-    the same file (its ETag or date is kept beside it).
+    the same file (its ETag or date is kept beside it). What fails the check is removed.
 
     Args:
-        url: http or https address.
+        place: where it is asked for.
         target: where the whole file is put.
-        session: carries certificates and proxies.
+        progress: told of every byte.
+        check: raises DownloadError where the file is not the one wanted.
+        expected: bytes of the whole file, where they are known.
         pause_s: seconds before the first retry.
 
     Raises:
-        DownloadError: the server refuses, or keeps failing.
+        DownloadError: the server refuses or keeps failing, another file came, the disk is full.
+        Absent: the place has not got the file.
     """
-    part = target.with_name(f"{target.name}.part")
-    failures = 0
-    while True:
-        before = _size(part)
-        try:
-            _transfer(url, part, session)
-            break
-        except (Broken, requests.ConnectionError, requests.Timeout) as error:
-            failures = 1 if _size(part) > before else failures + 1
-            if failures >= ATTEMPTS:
-                raise DownloadError(
-                    f"{shown(url)}: {error}; given up after {ATTEMPTS} tries without a byte, "
-                    f"run again to go on from {_size(part)} bytes"
-                ) from error
-            time.sleep(pause_s * 2 ** (failures - 1))
-        except requests.RequestException as error:
-            raise DownloadError(
-                f"{shown(url)}: {error}; correct the address in the card"
-            ) from error
+    part = part_of(target)
+    with (
+        full_disk_told(f"{place.name}: what came is kept in {part}"),
+        place.session() as session,
+    ):
+        progress.begin(part.name, size_of_file(part))
+        Transfer(place, part, session, progress, expected).persist(pause_s)
+    try:
+        check(part)
+    except DownloadError:  # a wrong file is not gone on from
+        part.unlink()
+        _tag_file(part).unlink(missing_ok=True)
+        raise
     os.replace(part, target)
     _tag_file(part).unlink(missing_ok=True)
 
 
-def _transfer(url: str, part: Path, session: requests.Session) -> None:
-    """Ask for what is missing and append it; `part` is whole on return."""
-    headers = {"Accept-Encoding": "identity"}
-    start, tag = _size(part), _read_tag(part)
-    if start and tag:
-        headers |= {"Range": f"bytes={start}-", "If-Range": tag}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-        if response.headers.get("Content-Range") == f"bytes */{start}":
-            return  # whole already: nothing lies beyond
-        resumed = response.status_code == 206
-        if response.status_code == 416 or (resumed and not _continues(response, start)):
-            part.unlink()
-            raise Broken("the part kept does not fit the server's file; started afresh")
-        _check_status(url, response)
-        total = _total(response, start if resumed else 0)
-        _tag_file(part).write_text(_tag_of(response))
-        _append(response, part, start if resumed else 0, total)
-    if total is not None and _size(part) != total:
-        raise Broken(f"{_size(part)} of {total} bytes came")
+def part_of(target: Path) -> Path:
+    """Return where the bytes of a file gather until it is whole."""
+    return target.with_name(f"{target.name}.part")
 
 
-def _append(response: requests.Response, part: Path, start: int, total: int | None) -> None:
-    with (
-        open(part, "ab" if start else "wb") as handle,
-        tqdm(
-            desc=part.name.removesuffix(".part"),
-            initial=start,
-            total=total,
-            unit="B",
-            unit_scale=True,
-            disable=None,  # silent where no terminal watches
-        ) as bar,
-    ):
-        try:
-            while chunk := response.raw.read1(CHUNK):  # what is there, so that nothing is lost
-                handle.write(chunk)
-                bar.update(len(chunk))
-        except urllib3.exceptions.HTTPError as error:
-            raise Broken(str(error)) from error
+def size_served(place: Place) -> int | None:
+    """Return the bytes of a file, as its server says; nothing where it does not say.
+
+    A store's address may allow no other method than GET, so one byte is asked for there.
+    """
+    stored = place.auth is not None
+    headers = PLAIN | ({"Range": "bytes=0-0"} if stored else {})
+    try:
+        with (
+            place.session() as session,
+            place.ask(session, headers, "GET" if stored else "HEAD") as answer,
+        ):
+            if answer.status_code == 206:
+                whole = answer.headers.get("Content-Range", "").rpartition("/")[2]
+                return int(whole) if whole.isdigit() else None
+            return _total(answer, 0)
+    except (Broken, DownloadError):
+        return None
 
 
-def _check_status(url: str, response: requests.Response) -> None:
-    if response.status_code in PASSING:
-        raise Broken(f"the server answers {response.status_code} {response.reason}")
-    if response.status_code not in (200, 206):
-        raise DownloadError(
-            f"{shown(url)}: the server answers {response.status_code} {response.reason}; look "
-            "whether the card's address still holds, or put the file into the mirror folder"
-        )
+@dataclass(frozen=True)
+class Transfer:
+    """The way of one file from a place into its part."""
+
+    place: Place
+    part: Path
+    session: requests.Session
+    progress: Progress
+    expected: int | None
+
+    def persist(self, pause_s: float) -> None:
+        """Try until the part is whole; a try that brought a byte counts as the first."""
+        failures = 0
+        while True:
+            before = size_of_file(self.part)
+            try:
+                return self.once()
+            except Broken as error:
+                size = size_of_file(self.part)
+                failures = 1 if size > before else failures + 1
+                if failures >= ATTEMPTS:
+                    raise DownloadError(
+                        f"{self.place.name}: {error}; given up after {ATTEMPTS} tries without a "
+                        f"byte, run again to go on from {size} bytes"
+                    ) from None
+                pause = min(pause_s * 2 ** (failures - 1), LONGEST_PAUSE_S)
+                pause = max(pause, min(error.wait_s, LONGEST_WAIT_S))
+                kept = f"{self.place.name}: {error}; {plain(size)} are kept"
+                log.warning("%s, try %d of %d in %.0f s", kept, failures + 1, ATTEMPTS, pause)
+                time.sleep(pause)
+
+    def once(self) -> None:
+        """Ask for what is missing and append it; the part is whole on return."""
+        start, tag = size_of_file(self.part), _read_tag(self.part)
+        resume = {"Range": f"bytes={start}-", "If-Range": tag} if start and tag else {}
+        with self.place.ask(self.session, PLAIN | resume) as answer:
+            if answer.headers.get("Content-Range") == f"bytes */{start}":
+                return  # whole already: nothing lies beyond
+            resumed = answer.status_code == 206
+            if answer.status_code == 416 or (resumed and not _continues(answer, start)):
+                self.part.unlink(missing_ok=True)
+                raise Broken("the part kept does not fit the server's file; started afresh")
+            start = start if resumed else 0
+            total = _total(answer, start)
+            self._compare(total)
+            _tag_file(self.part).write_text(_tag_of(answer))
+            self._append(answer, start)
+        if total is not None and size_of_file(self.part) != total:
+            raise Broken(f"{size_of_file(self.part)} of {total} bytes came")
+
+    def _compare(self, total: int | None) -> None:
+        if None not in (self.expected, total) and total != self.expected:
+            raise DownloadError(
+                f"{self.place.name}: the server's file has {total} bytes, but the card says "
+                f"{self.expected}: it is another version, or an error page; look whether the "
+                "card's address still holds"
+            )
+
+    def _append(self, answer: requests.Response, start: int) -> None:
+        size, name = start, self.part.name
+        with open(self.part, "ab" if start else "wb") as handle:
+            try:
+                while chunk := answer.raw.read1(CHUNK):  # what is there, so that nothing is lost
+                    handle.write(chunk)
+                    size += len(chunk)
+                    self.progress.at(name, size)
+            except urllib3.exceptions.HTTPError as error:
+                raise Broken(f"broke off ({type(error).__name__})") from None
 
 
-def _continues(response: requests.Response, start: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+def _continues(answer: requests.Response, start: int) -> bool:
+    return answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
-def _total(response: requests.Response, start: int) -> int | None:
+def _total(answer: requests.Response, start: int) -> int | None:
     """Bytes of the whole file, where the server says."""
-    length = response.headers.get("Content-Length")
-    return start + int(length) if length is not None else None
+    length = answer.headers.get("Content-Length", "")
+    return start + int(length) if length.isdigit() else None
 
 
-def _tag_of(response: requests.Response) -> str:
+def _tag_of(answer: requests.Response) -> str:
     """What `If-Range` may hold: a strong ETag, else the date of the last change, else nothing."""
-    tag = response.headers.get("ETag", "")
-    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+    tag = answer.headers.get("ETag", "")
+    return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
 
 
 def _tag_file(part: Path) -> Path:
@@ -148,7 +193,3 @@ def _tag_file(part: Path) -> Path:
 def _read_tag(part: Path) -> str:
     tag = _tag_file(part)
     return tag.read_text() if tag.is_file() else ""
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0

@@ -1,20 +1,28 @@
 """Files on disk: checksums, checks of a fetched archive, locks, the manifest of a raw folder."""
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from isal import igzip, isal_zlib
+
 from hermes.atomic import writing
 from hermes.schema import Archive
 
 CHUNK = 1 << 20
 """Bytes read at once."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk, or of a person's share of it, that has no room left."""
 
 
 class DownloadError(RuntimeError):
@@ -27,26 +35,66 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(handle, algorithm).hexdigest()
 
 
-def check_archive(path: Path, archive: Archive) -> None:
+def check_archive(path: Path, archive: Archive, name: str = "") -> None:
     """Compare a file with the size and the checksum its card gives.
 
-    The sha256 is preferred; the md5 is asked where only that is published.
+    The sha256 is preferred; the md5 is asked where only that is published. Where the card has no
+    checksum, a zip must have its directory (which is at the end) and a .gz must unpack.
+
+    Args:
+        path: the file.
+        archive: what the card says of it.
+        name: what messages call it; default: its path.
 
     Raises:
-        DownloadError: it is another file.
+        DownloadError: it is another file, or damaged.
     """
-    size = path.stat().st_size
+    name, size = name or str(path), path.stat().st_size
     if archive.bytes is not None and size != archive.bytes:
-        raise DownloadError(f"{path}: {size} bytes, but the card says {archive.bytes}")
+        raise DownloadError(f"{name}: {size} bytes, but the card says {archive.bytes}")
     algorithm = "sha256" if archive.sha256 else "md5" if archive.md5 else ""
     if not algorithm:
+        _check_whole(path, archive, name)
         return
     found, wanted = digest(path, algorithm), getattr(archive, algorithm).lower()
     if found != wanted:
         raise DownloadError(
-            f"{path}: {algorithm} is {found}, but the card says {wanted}: the file is damaged or "
+            f"{name}: {algorithm} is {found}, but the card says {wanted}: the file is damaged or "
             "is another version"
         )
+
+
+def _check_whole(path: Path, archive: Archive, name: str) -> None:
+    """A zip has its directory, a .gz its end; nothing is asked of other files."""
+    try:
+        if archive.unpack == "zip":
+            zipfile.ZipFile(path).close()
+        elif archive.unpack == "none" and archive.filename.endswith(".gz"):
+            with igzip.open(path) as handle:
+                while handle.read(CHUNK):
+                    pass
+    except (zipfile.BadZipFile, igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError) as error:
+        raise DownloadError(f"{name}: damaged or cut short: {error}") from error
+
+
+@contextmanager
+def full_disk_told(what: str) -> Iterator[None]:
+    """Turn the error of a full disk into a message; other errors pass.
+
+    Args:
+        what: what was being done and what is kept of it, as the message's first words.
+
+    Raises:
+        DownloadError: no room was left.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DownloadError(
+            f"{what}. No room is left on the disk: make some and run again"
+        ) from error
 
 
 @contextmanager
@@ -56,6 +104,11 @@ def locked(path: Path) -> Iterator[None]:
     with open(path.with_name(f".{path.name}.lock"), "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield  # closing the file gives the lock back
+
+
+def size_of_file(path: Path) -> int:
+    """Return a file's size in bytes; 0 where there is none."""
+    return path.stat().st_size if path.is_file() else 0
 
 
 def list_files(root: Path) -> list[str]:

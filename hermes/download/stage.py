@@ -1,32 +1,26 @@
 """The stage: fetch a card's archives, unpack them, write the manifest."""
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import requests
-
-from hermes.download import index
-from hermes.download.fetch import fetch
-from hermes.download.files import (
-    DownloadError,
-    build_manifest,
-    check_archive,
-    list_files,
-    locked,
-    write_json,
-)
-from hermes.download.unpack import unpack
+from hermes.download.archives import describe, expand, offered
+from hermes.download.fetch import FIRST_PAUSE_S
+from hermes.download.files import build_manifest, full_disk_told, list_files, write_json
+from hermes.download.mirror import read_mirror
+from hermes.download.needs import consent_needed
+from hermes.download.obtain import Setting, lacking, obtain, stop_on
+from hermes.download.places import KAGGLE, SYNAPSE
+from hermes.download.sizes import Size, check_room, counted
+from hermes.download.unpack import unpack, unpacked_bytes
 from hermes.registry import load_card
 from hermes.schema import Archive, Card
 
-AUTOMATIC = ("http", "package")
-"""Kinds of access that need nothing of a person."""
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -36,69 +30,84 @@ def run(
     manifest: str | Path,
     cache: str | Path,
     mirror: str = "",
+    accept: Sequence[str] = (),
+    columns: Mapping[str, Sequence[str]] | None = None,
+    connections: int = 4,
     workers: int = 2,
+    synapse: str = SYNAPSE,
+    kaggle: str = KAGGLE,
+    pause_s: float = FIRST_PAUSE_S,
 ) -> None:
     """Fill a dataset's raw folder and write its manifest.
 
     Files that a person put into the raw folder are left as they are and listed (source "copy").
     A folder that an earlier run filled is taken as it is if the card still names the same
-    archives, and made anew if not.
+    archives, and made anew if not. No dataset is used whose terms must be accepted and are not.
 
     Args:
         card: the dataset's card.
         raw: its raw folder.
         manifest: JSON file to write: dataset, source, archives, files (path, bytes, sha256).
         cache: folder for archives, shared by datasets.
-        mirror: folder whose files stand in for any address or package, by file name; "": none.
-        workers: files fetched or read at the same time.
+        mirror: folder or base address whose files stand in for any address or package, by file
+            name; "": that of the environment variable HERMES_MIRROR, if any.
+        accept: datasets whose terms are accepted; `<dataset>:unofficial` with unofficial copies.
+        columns: table -> titles of its columns that are made of the dataset, for messages.
+        connections: files fetched at the same time.
+        workers: files read at the same time.
+        synapse: base address of Synapse.
+        kaggle: base address of Kaggle.
+        pause_s: seconds before the first retry of a transfer.
 
     Raises:
-        DownloadError: a file cannot be had or is not what the card says; for datasets that are
-            not fetched by themselves, what a person has to do.
+        DownloadError: a file cannot be had or is not what the card says; terms are not accepted;
+            a token or a person's own copy is missing; a disk is too small.
     """
-    dataset, raw, manifest, cache = (
-        load_card(card),
-        Path(raw).resolve(),
-        Path(manifest),
-        Path(cache),
-    )
-    archives = [file for archive in dataset.archives for file in expand(archive)]
-    wanted = [_describe(archive) for archive in archives]
+    dataset, manifest, raw = load_card(card), Path(manifest), Path(raw).resolve()
+    _announce(dataset)
     record = manifest.with_name(f".{manifest.stem}.record")  # outlives a removed manifest
-    source = _state(raw, record, wanted)
-    if source in ("absent", "outdated"):
-        paths = _obtain(dataset, archives, cache, Path(mirror) if mirror else None, workers)
-        _fill(raw, zip(paths, archives, strict=True))
+    archives = offered(dataset, accept)
+    source = state(raw, record, dataset, archives)
+    setting = Setting(
+        raw, Path(cache), read_mirror(mirror), columns or {}, connections, synapse, kaggle, pause_s
+    )
+    to_fill = source in ("absent", "outdated")
+    consent = consent_needed(dataset, accept, source == "unofficial")
+    copy = lacking(dataset, setting, archives) if to_fill else None
+    stop_on([consent, copy], dataset, setting.columns)
+    if to_fill:
+        _fill(dataset, raw, archives, obtain(dataset, setting, archives))
         source = "download"
-    fetched = wanted if source == "download" else []
-    content = build_manifest(dataset.name, source, raw, fetched, workers)
-    if source == "download":
-        write_json(record, content)
-    write_json(manifest, content)
+    fetched = describe(archives) if source == "download" else []
+    with full_disk_told(f"{manifest}: not written"):
+        content = build_manifest(dataset.name, source, raw, fetched, workers)
+        if source == "download":
+            write_json(record, content)
+        write_json(manifest, content)
+    log.info("%s: %s listed in %s", dataset.title, counted(len(content["files"])), manifest)
 
 
-def expand(archive: Archive) -> list[Archive]:
-    """Return an archive entry's files: itself, or one per number of its range."""
-    if archive.numbers is None:
-        return [archive]
-    first, last = archive.numbers
-    keys = ("url", "filename", "into")
-    return [
-        archive.model_copy(update={k: getattr(archive, k).format(i=i) for k in keys})
-        for i in range(first, last + 1)
-    ]
+def _announce(card: Card) -> None:
+    """Say whose the data are, and under what terms, before the first byte."""
+    terms = " ".join(filter(None, (card.licence.name, card.licence.url, card.licence.note)))
+    log.info("%s: licence: %s", card.title, terms)
+    log.info("%s: to cite: %s", card.title, " ".join(filter(None, (card.citation, card.doi))))
 
 
-def _describe(archive: Archive) -> dict[str, Any]:
-    """What makes an archive's unpacked content what it is."""
-    keys = {"url", "package", "filename", "sha256", "md5", "unpack", "members", "strip", "into"}
-    return archive.model_dump(include=keys, exclude_defaults=True)
-
-
-def _state(raw: Path, record: Path, wanted: list[dict[str, Any]]) -> str:
-    """Say what a raw folder holds: nothing, a person's copy, an earlier download, an outdated one.
+def state(raw: Path, record: Path, card: Card, archives: list[Archive]) -> str:
+    """Say what a raw folder holds.
 
     Only what an earlier run wrote can be outdated: other archives in the card, or files gone.
+
+    Args:
+        raw: the raw folder.
+        record: what an earlier run wrote of it.
+        card: the dataset's.
+        archives: those that may be used.
+
+    Returns:
+        "absent": nothing; "copy": a person's own files; "download": what these archives hold;
+        "unofficial": what archives hold that may not be used; "outdated": an earlier download.
     """
     files = {path: (raw / path).stat().st_size for path in list_files(raw)}
     if not files:
@@ -109,84 +118,28 @@ def _state(raw: Path, record: Path, wanted: list[dict[str, Any]]) -> str:
     ours = {entry["path"]: entry["bytes"] for entry in known["files"]}
     if not files.items() <= ours.items():
         return "copy"
-    return "download" if known["archives"] == wanted and files == ours else "outdated"
+    if known["archives"] == describe(archives):
+        return "download" if files == ours else "outdated"
+    every = [file for entry in card.archives for file in expand(entry)]
+    return "unofficial" if known["archives"] == describe(every) else "outdated"
 
 
-def _obtain(
-    card: Card, archives: list[Archive], cache: Path, mirror: Path | None, workers: int
-) -> list[Path]:
-    """Return where each archive lies, fetched where it has to be."""
-    here = {archive.filename: _stored(archive, cache, mirror) for archive in archives}
-    if not archives or (card.access.kind not in AUTOMATIC and None in here.values()):
-        raise DownloadError(_how_to_get(card, archives, mirror))
-
-    def one(archive: Archive) -> Path:
-        return here[archive.filename] or _fetch(archive, cache)
-
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(one, archives))
-
-
-def _stored(archive: Archive, cache: Path, mirror: Path | None) -> Path | None:
-    """Return an archive's place in the mirror or the cache, checked, if it is there."""
-    for folder in filter(None, (mirror, cache)):
-        path = folder / archive.filename
-        if path.is_file():
-            check_archive(path, archive)
-            return path
-    return None
-
-
-def _fetch(archive: Archive, cache: Path) -> Path:
-    target = cache / archive.filename
-    with locked(target):
-        if target.is_file():  # another dataset fetched it meanwhile
-            check_archive(target, archive)
-            return target
-        place, session = _source(archive)
-        if isinstance(place, Path):
-            check_archive(place, archive)
-            return place
-        aside = target.with_name(f"{target.name}.unchecked")
-        with session:
-            fetch(place, aside, session)
-        try:
-            check_archive(aside, archive)
-            os.replace(aside, target)
-        finally:
-            aside.unlink(missing_ok=True)  # a wrong file is not gone on from
-    return target
-
-
-def _source(archive: Archive) -> tuple[str | Path, requests.Session]:
-    """Return where an archive is: an address with the session to use, or a path."""
-    if archive.url:
-        return archive.url, requests.Session()
-    settings = index.read_settings()
-    return index.locate(archive.package, archive.filename, settings), settings.session()
-
-
-def _how_to_get(card: Card, archives: list[Archive], mirror: Path | None) -> str:
-    names = ", ".join(archive.filename for archive in archives)
-    looked = (
-        f" Not found in the mirror folder ({mirror or 'none is set'}): {names}." if names else ""
-    )
-    return (
-        f"{card.title} is not fetched by itself (access: {card.access.kind}). "
-        f"{card.access.instructions} Page: {card.access.url}.{looked}"
-    )
-
-
-def _fill(raw: Path, archives: Iterator[tuple[Path, Archive]]) -> None:
+def _fill(card: Card, raw: Path, archives: list[Archive], paths: list[Path]) -> None:
     """Unpack all archives aside and put the folder in place at once."""
-    with _folder_aside(raw) as aside:
-        for path, archive in archives:
+    pairs = list(zip(paths, archives, strict=True))
+    unpacked = sum(unpacked_bytes(path, a) for path, a in pairs if a.unpack != "none")
+    check_room(card.title, (raw, Size()), (raw, Size(unpacked)))
+    kept = f"{card.title}: not unpacked; its archives are kept"
+    with full_disk_told(kept), _folder_aside(raw) as aside:
+        for path, archive in pairs:
             unpack(path, archive, aside)
 
 
 @contextmanager
 def _folder_aside(target: Path) -> Iterator[Path]:
-    aside = target.with_name(f".{os.getpid()}.{target.name}")
+    """Give an empty folder beside `target` that takes its place when the block succeeds."""
+    aside = target.with_name(f".{target.name}.unpacking")
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     aside.mkdir(parents=True)
     try:
         yield aside

@@ -1,6 +1,7 @@
-"""Archives to folders: chosen members only, nothing outside of the folder, no links."""
+"""Archives to folders: chosen members only, nothing outside of the folder, no links, no bombs."""
 
 import gzip
+import os
 import shutil
 import stat
 import tarfile
@@ -11,11 +12,21 @@ from fnmatch import fnmatchcase
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 
-from hermes.download.files import CHUNK, DownloadError
+from hermes.download.files import CHUNK, FULL, DownloadError
+from hermes.download.sizes import plain
 from hermes.schema import Archive
 
 Member = tuple[str, BufferedIOBase | None]
 """Path in the archive, and the open file; none for what is no plain file (link, device)."""
+
+GROWTH = 100
+"""ASSUME: scans unpack to a few times their archive, mostly empty label maps to some ten times."""
+
+HARMLESS_BYTES = 10 * 10**9
+"""ASSUME: 10 GB fill no disk that a study fits on, so an archive may always unpack to as much."""
+
+ENCRYPTED = 0x1
+"""Bit of a zip member's flags."""
 
 UNREADABLE = (
     tarfile.TarError,
@@ -30,33 +41,82 @@ UNREADABLE = (
 def unpack(path: Path, archive: Archive, folder: Path) -> int:
     """Write an archive's wanted members below a folder and return how many there were.
 
+    A plain file (`unpack` is "none") is linked where the disk allows it, so that it takes no
+    room twice, and copied elsewhere.
+
     Args:
-        path: the archive (or the plain file, where `unpack` is "none").
+        path: the archive, or the plain file.
         archive: members wanted, leading folders dropped, place below the folder.
         folder: root of the raw folder being made.
 
     Raises:
-        DownloadError: not an archive of its kind, a member that would leave the folder, a link, a
-            wanted pattern that nothing matches, two members for one place.
+        DownloadError: not an archive of its kind, a member that would leave the folder, a link, an
+            encrypted member, a wanted pattern that nothing matches, two members for one place,
+            more bytes than such an archive can honestly hold.
     """
     if archive.unpack == "none":
-        target = folder / safe_path(archive.into or archive.filename, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        _place(path, folder / safe_path(archive.into or archive.filename, path))
         return 1
     missing = set(archive.members)
+    writer = _Writer(path, archive, folder)
     count = 0
     try:
         for name, handle in _read(path, archive):
             missing -= {pattern for pattern in missing if fnmatchcase(name, pattern)}
-            _write(name, handle, archive, path, folder)
+            writer.write(name, handle)
             count += 1
     except UNREADABLE as error:
-        raise DownloadError(f"{path}: not a readable {archive.unpack} archive: {error}") from error
+        raise _unreadable(path, archive, error) from error
     if missing or not count:
         wanted = ", ".join(sorted(missing)) or "any file"
         raise DownloadError(f"{path}: no member matches {wanted}; the card expects it there")
     return count
+
+
+def unpacked_bytes(path: Path, archive: Archive) -> int:
+    """Return the bytes that an archive's wanted members take once unpacked.
+
+    A zip's directory says it; of a tar, which has none, its own size is returned.
+
+    Raises:
+        DownloadError: not a zip, or more bytes than such an archive can honestly hold.
+    """
+    if archive.unpack != "zip":
+        return path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            members = [m for m in bundle.infolist() if _wanted(m.filename, archive.members)]
+    except zipfile.BadZipFile as error:
+        raise _unreadable(path, archive, error) from error
+    total = sum(member.file_size for member in members)
+    _refuse_bomb(path, total)
+    return total
+
+
+def _unreadable(path: Path, archive: Archive, error: Exception) -> DownloadError:
+    why = str(error).partition("\n")[0] or type(error).__name__
+    return DownloadError(
+        f"{path}: not a readable {archive.unpack} archive: {why}; remove it to have it fetched anew"
+    )
+
+
+def _refuse_bomb(path: Path, unpacked: int) -> None:
+    """Refuse more bytes than an honest archive of this size unpacks to."""
+    packed = path.stat().st_size
+    if unpacked > max(HARMLESS_BYTES, GROWTH * packed):
+        raise DownloadError(
+            f"{path}: {plain(packed)} would unpack to {plain(unpacked)} or more, which no archive "
+            "of scans does; refused. Look where it came from"
+        )
+
+
+def _place(path: Path, target: Path) -> None:
+    """Link a file, or copy it where links do not reach."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path.resolve(), target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def _read(path: Path, archive: Archive) -> Iterator[Member]:
@@ -80,6 +140,11 @@ def _zip_members(path: Path, patterns: list[str]) -> Iterator[Member]:
         for member in bundle.infolist():
             if member.is_dir() or not _wanted(member.filename, patterns):
                 continue
+            if member.flag_bits & ENCRYPTED:
+                raise DownloadError(
+                    f"{path}: member {member.filename!r} is encrypted; unpack the archive with its "
+                    "owners' password and put the files into the raw folder"
+                )
             if stat.S_ISLNK(member.external_attr >> 16):
                 yield member.filename, None
                 continue
@@ -87,26 +152,55 @@ def _zip_members(path: Path, patterns: list[str]) -> Iterator[Member]:
                 yield member.filename, handle
 
 
-def _write(
-    name: str, handle: BufferedIOBase | None, archive: Archive, path: Path, folder: Path
-) -> None:
-    if handle is None:
-        raise DownloadError(f"{path}: member {name!r} is a link or a device, not a file; refused")
-    inside = safe_path(name, path)
-    kept = inside.parts[archive.strip :]
-    if not kept:
-        raise DownloadError(
-            f"{path}: member {name!r} lies above the {archive.strip} folders dropped"
-        )
-    target = folder / safe_path(archive.into or ".", path) / Path(*kept)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(target, "xb") as out:
-            shutil.copyfileobj(handle, out, CHUNK)
-    except FileExistsError:
-        raise DownloadError(
-            f"{path}: two files for {Path(*kept)}; member {name!r} came last"
-        ) from None
+class _Writer:
+    """Writes one archive's members and remembers their names and bytes."""
+
+    def __init__(self, path: Path, archive: Archive, folder: Path) -> None:
+        self._path, self._strip = path, archive.strip
+        self._into = folder / safe_path(archive.into or ".", path)
+        self._names: dict[str, str] = {}  # name without regard to case -> member
+        self._bytes = 0
+
+    def write(self, name: str, handle: BufferedIOBase | None) -> None:
+        if handle is None:
+            raise DownloadError(
+                f"{self._path}: member {name!r} is a link or a device, not a file; refused"
+            )
+        inside = safe_path(name, self._path)
+        kept = inside.parts[self._strip :]
+        if not kept:
+            raise DownloadError(
+                f"{self._path}: member {name!r} lies above the {self._strip} folders dropped"
+            )
+        place = "/".join(kept)
+        if place.casefold() in self._names:
+            other = self._names[place.casefold()]
+            raise DownloadError(
+                f"{self._path}: two files for {place}: members {other!r} and {name!r}"
+            )
+        self._names[place.casefold()] = name
+        target = self._into / place
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with open(target, "xb") as out:
+                self._copy(handle, out)
+        except FileExistsError:
+            raise DownloadError(
+                f"{self._path}: two files for {place}; member {name!r} came last"
+            ) from None
+        except OSError as error:
+            if error.errno in FULL or not error.strerror:  # no strerror: the archive's
+                raise
+            raise DownloadError(
+                f"{self._path}: member {name!r} cannot be written: {error.strerror}"
+            ) from error
+
+    def _copy(self, handle: BufferedIOBase, out: BufferedIOBase) -> None:
+        """Copy a member; its bytes are counted, since what a header says may be a lie."""
+        while chunk := handle.read(CHUNK):
+            self._bytes += len(chunk)
+            _refuse_bomb(self._path, self._bytes)
+            out.write(chunk)
 
 
 def safe_path(name: str, where: Path) -> PurePosixPath:

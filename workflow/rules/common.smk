@@ -16,11 +16,12 @@ from hermes.sources import source_files
 from hermes.study import load_plan
 
 
-
 def names(value):
     """A list of the configuration; on the command line also words parted by commas or spaces."""
     return value.replace(",", " ").split() if isinstance(value, str) else list(value)
 
+
+CARDS = Path(workflow.basedir) / "config/datasets"
 
 try:
     PLAN = load_plan(
@@ -29,6 +30,11 @@ try:
         without=names(config["without"]),
         protocol=config["protocol"],
     )
+    ACCEPT = names(config["accept"])
+    if PLAN.study.kind == "real":
+        from hermes.download.needs import check_accept
+
+        check_accept(ACCEPT, [path.stem for path in CARDS.glob("*.yaml")])
 except RegistryError as error:
     raise WorkflowError(str(error)) from None
 
@@ -43,6 +49,7 @@ DATA = f"data/{STUDY}"
 RESULTS = f"results/{STUDY}"
 STAGE = f"{sys.executable} workflow/scripts/stage.py"
 WORKERS = PLAN.study.workers
+ARCHIVES = "data/archives"  # fetched once for every study
 LISTS = "data/reference/split_lists.json"  # the published ones, for every study
 
 
@@ -108,7 +115,11 @@ def everything():
     pictures = [
         f"{RESULTS}/figures/overlay_{name}.png" for name in trained() if runs_on(name)
     ]
-    return [*tables(), *pictures]
+    return [
+        *tables(),
+        *pictures,
+        f"{RESULTS}/LICENSES.md",
+    ]
 
 
 def trained():
@@ -254,6 +265,26 @@ def dataset_facts(name):
     }
 
 
+def licence_facts(name):
+    """What the file of licences says of a card."""
+    card = PLAN.cards[name]
+    return {
+        "name": name,
+        "title": card.title,
+        "licence": card.licence.model_dump(),
+        "consent": card.consent,
+        "citation": card.citation,
+        "doi": card.doi,
+        "page": card.access.url,
+    }
+
+
+def manifests():
+    """Manifests of the raw folders of real scans; the phantom's say nothing of licences."""
+    real = PLAN.study.kind == "real"
+    return [f"{DATA}/raw/{name}.json" for name in PLAN.cards] if real else []
+
+
 def scored():
     """(run, dataset) pairs that any table of the study scores."""
     return [pair for table in PLAN.tables.values() for pair in table.scored()]
@@ -262,3 +293,44 @@ def scored():
 def runs_on(dataset):
     """Runs that a table of the study scores on a dataset."""
     return list(dict.fromkeys(run for run, name in scored() if name == dataset))
+
+
+def columns_of(dataset):
+    """Table -> titles of its columns that are made of a dataset."""
+    found = {}
+    for table in PLAN.tables.values():
+        for column in table.columns:
+            if dataset in [part.dataset for part in column.parts]:
+                found.setdefault(table.name, []).append(column.title)
+    return found
+
+
+def standings():
+    """How the datasets of a study of real scans stand, seen from the disk alone."""
+    from hermes.download.mirror import read_mirror
+    from hermes.download.survey import survey
+
+    columns = {name: columns_of(name) for name in PLAN.cards}
+    mirror = read_mirror(config["mirror"] or "")
+    return survey(PLAN.cards, Path(DATA), Path(ARCHIVES), mirror, ACCEPT, columns)
+
+
+def tell_standings():
+    """Print what of the data is not in place, once, where a person sees it: also with -n."""
+    if workflow.is_main_process and PLAN.study.kind == "real":
+        from hermes.download.sizes import free_bytes
+        from hermes.download.survey import report
+
+        text = report(STUDY, standings(), free_bytes(Path(DATA)), ACCEPT)
+        if text:
+            print(text, file=sys.stderr)
+
+
+def refuse_unaccepted():
+    """Stop a run on data in place whose terms are not accepted; others stop at their download."""
+    if PLAN.study.kind == "real":
+        needs = [
+            need for found in standings() if found.in_place for need in found.needs
+        ]
+        if needs:
+            raise WorkflowError("\n".join(need.text for need in needs))

@@ -31,6 +31,8 @@ if PLAN.study.kind == "phantom":
 
 else:
 
+    from hermes.download.archives import describe
+
     rule download:
         input:
             code=code("download"),
@@ -39,18 +41,21 @@ else:
         log:
             f"logs/{STUDY}/download/{{dataset}}.log",
         priority: 90
-        retries: 1
         threads: 1
         params:
-            archives=lambda w: [a.model_dump() for a in PLAN.cards[w.dataset].archives],
+            archives=lambda w: describe(PLAN.cards[w.dataset].archives),
             values=lambda w: call(
                 card=f"config/datasets/{w.dataset}.yaml",
                 raw=f"{DATA}/raw/{w.dataset}",
-                cache="data/archives",
+                cache=ARCHIVES,
             ),
+            # consent and the mirror decide whether and whence files come, never which
             paths=lambda w, output, threads: call(
                 manifest=output.manifest,
-                mirror=config["mirror"],
+                mirror=config["mirror"] or "",
+                accept=ACCEPT,
+                columns=columns_of(w.dataset),
+                connections=max(1, int(config["connections"])),
                 workers=threads,
             ),
         message:

@@ -109,6 +109,31 @@ rule statistics:
         "{STAGE} report.statistics {params.values:q} {params.paths:q} {log:q}"
 
 
+rule licences:
+    input:
+        manifests=manifests(),
+        code=code("report.licences"),
+    output:
+        f"{RESULTS}/LICENSES.md",
+    log:
+        f"logs/{STUDY}/licences.log",
+    params:
+        values=lambda w: call(
+            study=STUDY,
+            title=PLAN.study.title,
+            synthetic=PLAN.study.kind == "phantom",
+            datasets=[licence_facts(name) for name in PLAN.cards],
+        ),
+        paths=lambda w, input, output: call(
+            manifests={Path(path).stem: path for path in input.manifests},
+            out=output[0],
+        ),
+    message:
+        "Licences of the data of the study {STUDY}"
+    shell:
+        "{STAGE} report.licences {params.values:q} {params.paths:q} {log:q}"
+
+
 rule overlay:
     input:
         predictions=lambda w: [

@@ -1,0 +1,84 @@
+"""Downloads as a person meets them: the dry run's summary, consent, the file of licences."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+STUDY = "own"
+MANIFEST = f"data/{STUDY}/raw/mine.json"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """The repository with a study of one dataset of one's own, whose terms must be accepted."""
+    folder = tmp_path_factory.mktemp("checkout")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("workflow", "config", "hermes"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
+    config = folder / "config"
+    card = yaml.safe_load((config / "datasets/ss_t.yaml").read_text("utf-8"))
+    card |= {"name": "mine", "title": "Mine", "role": "sample"}
+    (config / "datasets/mine.yaml").write_text(yaml.safe_dump(card), "utf-8")
+    study = yaml.safe_load((config / "studies/samples.yaml").read_text("utf-8"))
+    study |= {"name": STUDY, "datasets": ["mine"]}
+    study["preprocess"]["spacing_mm"] = {"default": 6}
+    (config / f"studies/{STUDY}.yaml").write_text(yaml.safe_dump(study), "utf-8")
+    raw = folder / f"data/{STUDY}/raw/mine/Thoracic_OAR/1"
+    raw.mkdir(parents=True)
+    (raw / "data.nii.gz").write_bytes(b"a scan")
+    return folder
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_dry_run_of_the_papers_study_says_what_is_missing_and_is_quick(checkout):
+    begun = time.perf_counter()
+    done = snakemake(checkout, "-n", "--config", "study=paper", "--", "results/table2.csv")
+    assert time.perf_counter() - begun < 10
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.count("Datasets of the study paper: 0 of 13 are in place.") == 1
+    assert "needs accept=kits" in done.stderr and "--config without=" in done.stderr
+
+
+def test_nothing_is_said_of_the_phantoms_data(checkout):
+    done = snakemake(checkout, "-n", "results/phantom/LICENSES.md")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Datasets of the study" not in done.stderr
+
+
+def test_mistyped_name_in_accept(checkout):
+    done = snakemake(checkout, "-n", "--config", f"study={STUDY}", "accept=miine", "--", MANIFEST)
+    assert done.returncode != 0
+    assert "accept: 'miine'; did you mean 'mine'?" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_own_copy_is_used_once_its_terms_are_accepted_and_only_then(checkout):
+    chosen = ("--cores", "1", "--config", f"study={STUDY}")
+    done = snakemake(checkout, *chosen, "--", MANIFEST)
+    assert done.returncode != 0 and not (checkout / MANIFEST).exists()
+    said = done.stdout + done.stderr
+    assert said.count("Mine is used only once you accept its terms: bound to an agreement") == 1
+    assert "add --config accept=mine" in said and "without=mine" in said
+    assert "Traceback" not in said
+
+    licences = f"results/{STUDY}/LICENSES.md"
+    done = snakemake(checkout, *chosen, "accept=mine", "--", licences)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "own copy of who ran this" in (checkout / licences).read_text()
+    (checkout / licences).unlink()
+    done = snakemake(checkout, *chosen, "--", licences)
+    assert done.returncode != 0 and not (checkout / licences).exists()
+    assert "Mine is used only once you accept its terms" in done.stdout + done.stderr
+    planned = snakemake(checkout, "-n", *chosen, "accept=mine", "connections=9", "--", MANIFEST)
+    assert "Nothing to be done" in planned.stdout + planned.stderr
