@@ -1,7 +1,7 @@
 # Hermes: from raw scans to the last number.
 #
 #   snakemake --cores 8 results/table2.csv                          the phantom study, at once
-#   snakemake --cores 8 --config study=samples                      real scans that ship in packages
+#   snakemake --cores 8 --config study=samples accept=sample_lung_tumor     real scans from packages
 #   snakemake --cores 8 --config study=paper -- results/table2.csv  the paper
 #
 # The includes stand in the order in which data flow; each rule file says what comes in and out.
@@ -15,6 +15,7 @@ include: "workflow/rules/raw.smk"
 include: "workflow/rules/convert.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/split.smk"
+include: "workflow/rules/quality.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"

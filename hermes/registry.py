@@ -24,13 +24,15 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True)
 class Structure:
-    """A canonical anatomical structure. `colour` is "#rrggbb"."""
+    """A canonical anatomical structure. `colour` is "#rrggbb"; volumes are of a whole adult one."""
 
     name: str
     title: str
     region: str
     kind: str  # organ | lesion | tissue
     colour: str
+    volume_ml_low: float | None = None  # practically none is smaller; None: any size
+    volume_ml_high: float | None = None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -91,14 +93,31 @@ def _inner_model(annotation: Any) -> type[BaseModel] | None:
 
 
 def load_structures(path: str | Path) -> dict[str, Structure]:
-    """Read `config/structures.tsv` (name, title, region, kind, colour)."""
+    """Read `config/structures.tsv` (name, title, region, kind, colour, volume_ml_low and _high).
+
+    Raises:
+        RegistryError: a structure listed twice, or a range of volumes that cannot be.
+    """
     with open(path, encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle, delimiter="\t"))
     names = [row["name"] for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RegistryError(f"{path}: structures listed twice: {', '.join(twice)}")
-    return {row["name"]: Structure(**row) for row in rows}
+    return {row["name"]: _structure(row, path) for row in rows}
+
+
+def _structure(row: dict[str, str], path: str | Path) -> Structure:
+    bounds = [row.pop(key, None) or None for key in ("volume_ml_low", "volume_ml_high")]
+    if bounds == [None, None]:
+        return Structure(**row)
+    try:
+        low, high = (float(bound or "nan") for bound in bounds)
+    except ValueError as error:
+        raise RegistryError(f"{path}: {row['name']}: volume in ml: {error}") from error
+    if not 0 < low < high:
+        raise RegistryError(f"{path}: {row['name']}: volumes from {low:g} to {high:g} ml cannot be")
+    return Structure(**row, volume_ml_low=low, volume_ml_high=high)
 
 
 def load_card(path: str | Path, structures: dict[str, Structure] | None = None) -> Card:

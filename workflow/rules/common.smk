@@ -49,6 +49,7 @@ DATA = f"data/{STUDY}"
 RESULTS = f"results/{STUDY}"
 STAGE = f"{sys.executable} workflow/scripts/stage.py"
 WORKERS = PLAN.study.workers
+CASE_MB = 4000  # memory that preparing the largest scans takes: benchmarks/memory.py
 ARCHIVES = "data/archives"  # fetched once for every study
 LISTS = "data/reference/split_lists.json"  # the published ones, for every study
 
@@ -72,6 +73,29 @@ def call(**values):
     input, output and threads, which it does not.
     """
     return json.dumps(values, default=str)
+
+
+def preprocessing(dataset):
+    """Values of the preprocess stage for a dataset."""
+    return {
+        "dataset": dataset,
+        "canonical": f"{DATA}/canonical/{dataset}",
+        "folder": f"{DATA}/preprocessed/{dataset}",
+        "classes": len(PLAN.cards[dataset].labels),
+        "spacing_mm": PLAN.spacing_mm(dataset),
+        "keep_native_z": dataset in PLAN.study.preprocess.keep_native_z,
+        "intensity": PLAN.intensity(dataset),
+        "seed": PLAN.study.seed,
+        "body_crop": PLAN.study.preprocess.body_crop,
+    }
+
+
+def blocks_of(dataset):
+    """Tables of the blocks that share a dataset's cases; none where one job does them all."""
+    shares = PLAN.study.preprocess.blocks
+    count = shares.get(dataset, shares.get("default", 1))
+    folder = f"{DATA}/preprocessed/{dataset}"
+    return [f"{folder}/block_{i + 1}_of_{count}.tsv" for i in range(count) if count > 1]
 
 
 def per_dataset(pattern):
@@ -118,6 +142,7 @@ def everything():
     return [
         *tables(),
         *pictures,
+        f"{RESULTS}/quality.html",
         f"{RESULTS}/LICENSES.md",
     ]
 
@@ -248,6 +273,49 @@ def test_crop():
     protocol = PLAN.study.protocol
     margin = 0 if protocol.test_crop == "none" else protocol.test_crop_margin
     return {"test_crop": protocol.test_crop, "test_crop_margin": margin}
+
+
+def quality_facts(name):
+    """What the quality report holds a dataset against.
+
+    ASSUME: published spacings and volumes say nothing of the phantom, whose small structures are
+    up to eight times larger than life (docs/phantom.md); its limits are widened by that.
+    """
+    card, phantom = PLAN.cards[name], PLAN.study.kind == "phantom"
+    varying = card.published.varying_spacing if card.published else False
+    return {
+        "name": name,
+        "title": card.title,
+        "description": (
+            "Synthetic patients, in the raw layout of this dataset."
+            if phantom
+            else card.description
+        ),
+        "labels": [
+            {
+                "structure": label.structure,
+                "value": label.value,
+                "median_ml": None if phantom else label.median_ml,
+                **{
+                    key: getattr(PLAN.structures[label.structure], key)
+                    for key in (
+                        "title",
+                        "kind",
+                        "colour",
+                        "volume_ml_low",
+                        "volume_ml_high",
+                    )
+                },
+            }
+            for label in card.labels
+        ],
+        "sides": card.sides,
+        **expected(name),
+        "varying_spacing": varying and not phantom,
+        "volume_slack": 8 if phantom else 1,
+        "intensity": PLAN.intensity(name),
+        "spacing_mm": PLAN.spacing_mm(name),
+    }
 
 
 def dataset_facts(name):

@@ -1,0 +1,202 @@
+"""Checks of a dataset as a whole: numbers, references, spacing, grey values, convert's remarks.
+
+Every function takes facts and measurements and returns what it found; nothing is read or written.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from hermes.quality.facts import DatasetFacts
+from hermes.quality.finding import Finding, counted, some
+from hermes.quality.measurements import LEVELS, CaseMeasured
+from hermes.quality.volumes import ENOUGH, MAD_TO_SIGMA
+
+MANY_REJECTED = 0.1
+"""ASSUME: share of cases left out from which on something is wrong with the whole copy."""
+
+ISOLATED = 1.5
+"""ASSUME: ratio of a spacing to the nearest other one in the dataset that makes it stand alone."""
+
+EXTENT_MM = (30.0, 2300.0)
+"""ASSUME: field of view, from a vertebra to a tall person; a stack of slices may be thin."""
+
+ALIKE = 1e-3
+"""Relative difference below which two spacings are one; headers round to 32 bit."""
+
+SUV_MAX = 500.0
+"""ASSUME: 99.9th per cent of an FDG-PET in SUV stays below; Bq/ml lie in the thousands."""
+
+HU_FLOOR = 15.0
+"""ASSUME: least spread of an organ's mean CT number between people, in HU."""
+
+HU_FAR = 5.0
+"""ASSUME: robust z of an organ's mean CT number that makes it odd; contrast agent varies."""
+
+
+def check_counts(
+    facts: DatasetFacts, cases: Sequence[CaseMeasured], rejected: Sequence[Mapping[str, str]]
+) -> list[Finding]:
+    """Numbers of images, patients and empty images against what should be there."""
+    empty = sum(case.has_reference and not case.structures for case in cases)
+    patients = len({case.patient for case in cases})
+    found = {"images": len(cases), "patients": patients, "empty": empty}
+    findings = []
+    for what, number in facts.expected.items():
+        if found[what] == number:
+            continue
+        unsure = what in facts.unsure
+        level = "note" if unsure else "warning"
+        words = "images without any annotated voxel" if what == "empty" else what
+        why = "; sources disagree on this number" if unsure else ""
+        if not unsure and rejected and found[what] < number:
+            why = f"; {counted(len(rejected), 'case')} could not be used, see below"
+        text = f"{found[what]} {words} instead of {number}{why}"
+        findings.append(Finding(facts.name, "", level, "counts", text))
+    return findings
+
+
+def check_rejected(
+    facts: DatasetFacts, cases: Sequence[CaseMeasured], rejected: Sequence[Mapping[str, str]]
+) -> list[Finding]:
+    """Cases that convert left out, each with its reason; many are a finding of their own."""
+    findings = [
+        Finding(facts.name, row["case"], "warning", "rejected", f"left out: {row['reason']}")
+        for row in rejected
+    ]
+    share = len(rejected) / max(1, len(cases) + len(rejected))
+    if share > MANY_REJECTED:
+        text = f"{len(rejected)} of {len(cases) + len(rejected)} cases could not be used"
+        findings.insert(0, Finding(facts.name, "", "error", "rejected", text))
+    return findings
+
+
+def check_references(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
+    """Structures that no case has, references without any voxel, cases without a reference."""
+    referenced = [case for case in cases if case.has_reference]
+    findings = []
+    for label in facts.labels:
+        if referenced and not any(label.structure in case.structures for case in referenced):
+            text = f"{label.name} (value {label.value}) is in no case: a wrong label value?"
+            findings.append(Finding(facts.name, "", "error", "references", text))
+    if not referenced:
+        text = "no case has a reference"
+        return [*findings, Finding(facts.name, "", "warning", "references", text)]
+    if without := [case.name for case in cases if not case.has_reference]:
+        text = f"{counted(len(without), 'case')} without a reference: {some(without)}"
+        findings.append(Finding(facts.name, "", "note", "references", text))
+    empty = [case.name for case in referenced if not case.structures]
+    if not empty:
+        return findings
+    if all(label.kind == "lesion" for label in facts.labels):
+        text = f"{len(empty)} of {len(referenced)} references are empty: scans without a lesion"
+        return [*findings, Finding(facts.name, "", "note", "references", text)]
+    text = "the reference holds no annotated voxel"
+    return findings + [Finding(facts.name, name, "warning", "references", text) for name in empty]
+
+
+def check_spacing(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
+    """Spacings that stand alone, fields of view that no scanner has, and resampled copies."""
+    findings = []
+    values = np.array([case.spacing_mm for case in cases])  # [case, z y x]
+    spread = np.ptp(values, axis=0) / values.mean(axis=0)
+    if facts.varying_spacing and len(cases) > 1 and (spread < ALIKE).all():
+        text = (
+            f"every scan has the spacing {_axes(values[0])} mm (z y x), but spacing differs "
+            "between the published scans: this looks like a resampled copy"
+        )
+        findings.append(Finding(facts.name, "", "error", "spacing", text))
+    for axis, letter in enumerate("zyx"):
+        for index in _isolated(values[:, axis]):
+            text = (
+                f"spacing along {letter} {values[index, axis]:.4g} mm; no other scan is within a "
+                f"factor of {ISOLATED:g} (median {np.median(values[:, axis]):.4g} mm)"
+            )
+            findings.append(Finding(facts.name, cases[index].name, "warning", "spacing", text))
+    for case in cases:
+        extent = np.multiply(case.spacing_mm, case.size)
+        if np.median(extent) < EXTENT_MM[0] or extent.max() > EXTENT_MM[1]:
+            text = f"field of view {_axes(extent)} mm (z y x): the spacing can hardly be right"
+            findings.append(Finding(facts.name, case.name, "warning", "spacing", text))
+    return findings
+
+
+def _axes(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
+
+
+def _isolated(values: np.ndarray) -> list[int]:
+    """Indices of values without another one near; none where there are few."""
+    if len(values) < 5:
+        return []
+    logs = np.log(values)
+    distance = np.abs(logs[:, None] - logs[None, :])
+    np.fill_diagonal(distance, np.inf)
+    return np.flatnonzero(distance.min(axis=1) > math.log(ISOLATED)).tolist()
+
+
+def check_grey_values(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
+    """Grey values that are not in the unit they should be in, or that do not fit the reference."""
+    findings = []
+    for case in cases:
+        low, high = case.quantiles[0], case.quantiles[LEVELS.index(99.9)]
+        if case.modality == "ct" and low >= 0:
+            text = f"no CT number below 0 (least {low:.4g}): these are not Hounsfield units"
+            findings.append(Finding(facts.name, case.name, "warning", "grey values", text))
+        if case.modality == "pet" and high > SUV_MAX:
+            text = f"99.9th per cent is {high:.4g}: these are not SUV"
+            findings.append(Finding(facts.name, case.name, "warning", "grey values", text))
+    return findings + _misplaced_references(facts, cases)
+
+
+def _misplaced_references(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
+    """CT in which half of the organs have an odd mean: is the reference another scan's?"""
+    scans = [case for case in cases if case.modality == "ct"]
+    odd, judged = Counter(), Counter()
+    for label in facts.labels:
+        holders = [case for case in scans if label.structure in case.structures]
+        if label.kind == "lesion" or len(holders) < ENOUGH:
+            continue
+        means = np.array([case.structures[label.structure].mean_intensity for case in holders])
+        distance = np.abs(means - np.median(means))
+        sigma = max(MAD_TO_SIGMA * float(np.median(distance)), HU_FLOOR)
+        judged.update(case.name for case in holders)
+        odd.update(c.name for c, d in zip(holders, distance, strict=True) if d > HU_FAR * sigma)
+    return [
+        Finding(
+            facts.name,
+            name,
+            "warning",
+            "grey values",
+            f"mean CT number unusual under {number} of {judged[name]} structures: does the "
+            "reference belong to this scan?",
+        )
+        for name, number in odd.items()
+        if number >= max(2, judged[name] / 2)
+    ]
+
+
+def check_remarks(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
+    """What convert remarked; a remark on many cases is said once."""
+    remarks: dict[str, list[str]] = {}
+    for case in cases:
+        for remark in filter(None, case.row["warnings"].split("; ")):
+            remarks.setdefault(_kind(remark), []).append(f"{case.name}: {remark}")
+    return [
+        _remark(facts, kind, texts) for kind, texts in sorted(remarks.items(), key=lambda r: r[0])
+    ]
+
+
+def _kind(remark: str) -> str:
+    """A remark with # for its numbers: the same for the same trouble."""
+    return " ".join("#" if word[:1].isdigit() else word for word in remark.split())
+
+
+def _remark(facts: DatasetFacts, kind: str, texts: Sequence[str]) -> Finding:
+    if len(texts) == 1:
+        case, _, remark = texts[0].partition(": ")
+        return Finding(facts.name, case, "note", "conversion", remark)
+    text = f"{counted(len(texts), 'case')}: {kind} (first {texts[0]})"
+    return Finding(facts.name, "", "note", "conversion", text)

@@ -1,0 +1,123 @@
+"""Three small slices of a scan with its reference on it, as a radiologist reads them.
+
+The patient's right is on the left of the picture, the front on top (axial) or left (sagittal), the
+head on top (coronal and sagittal). The sides that the header says are written on the slices: a
+liver under the letter L is a mirrored scan.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Real, UInt8
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from hermes.quality.measurements import LEVELS, CaseMeasured
+from hermes.volume import Volume
+
+PANEL = 232
+"""Pixels of the square that a slice is fitted into."""
+
+GAP = 4
+OPACITY = 0.35
+"""Of the reference's areas; their edges are opaque."""
+
+CT_WINDOW = (-160.0, 240.0)
+"""Soft tissue, in HU."""
+
+QUALITY = 82
+"""Of the JPEG."""
+
+SIDES = (("A", "P", "R", "L"), ("S", "I", "R", "L"), ("S", "I", "A", "P"))
+"""Letters on the top, bottom, left and right edge of the axial, coronal and sagittal slice."""
+
+
+def draw(
+    scan: Volume, label: UInt8[np.ndarray, "z y x"] | None, case: CaseMeasured, colours: list[str]
+) -> str:
+    """Draw the planes that show most of the reference: axial, coronal, sagittal, side by side.
+
+    Args:
+        scan: canonical image.
+        label: its reference.
+        case: its measurements: which planes, and the grey values' spread.
+        colours: "#rrggbb" by canonical value, from 1.
+
+    Returns:
+        A JPEG as a data address.
+    """
+    window = CT_WINDOW if case.modality == "ct" else _spread(case)
+    sheet = Image.new("RGB", (3 * PANEL + 2 * GAP, PANEL))
+    for axis, index in enumerate(case.slices):
+        spacing = [mm for place, mm in enumerate(scan.spacing_mm) if place != axis]
+        grey = _grey(_cut(scan.array, axis, index), window, inverted=case.modality == "pet")
+        values = None if label is None else _cut(label, axis, index)
+        panel = _panel(grey, values, spacing, colours)
+        _mark(panel, SIDES[axis])
+        sheet.paste(panel, (axis * (PANEL + GAP), 0))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _spread(case: CaseMeasured) -> tuple[float, float]:
+    """A window by percentiles, wide enough not to be empty."""
+    low, high = case.quantiles[LEVELS.index(1)], case.quantiles[LEVELS.index(99.5)]
+    return low, max(high, low + 1e-6)
+
+
+def _cut(array: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """A plane [row, column]; the head is on top, so z is turned over."""
+    plane = np.take(array, index, axis=axis)
+    return plane if axis == 0 else plane[::-1]
+
+
+def _grey(
+    plane: Real[np.ndarray, "r c"], window: tuple[float, float], inverted: bool
+) -> UInt8[np.ndarray, "r c"]:
+    """Grey values as 0-255; a PET is shown black on white, as it is read."""
+    low, high = window
+    share = np.clip((plane.astype(np.float32) - low) / (high - low), 0, 1)
+    return ((1 - share if inverted else share) * 255).astype(np.uint8)
+
+
+def _panel(
+    grey: UInt8[np.ndarray, "r c"],
+    values: UInt8[np.ndarray, "r c"] | None,
+    spacing_mm: Sequence[float],
+    colours: list[str],
+) -> Image.Image:
+    """One slice with square millimetres, in the middle of a black square."""
+    height, width = (n * mm for n, mm in zip(grey.shape, spacing_mm, strict=True))
+    scale = PANEL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
+    if values is not None:
+        enlarged = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
+        picture = Image.fromarray(_overlay(np.asarray(picture), enlarged, colours))
+    panel = Image.new("RGB", (PANEL, PANEL))
+    panel.paste(picture, ((PANEL - size[0]) // 2, (PANEL - size[1]) // 2))
+    return panel
+
+
+def _overlay(
+    picture: UInt8[np.ndarray, "r c 3"], values: UInt8[np.ndarray, "r c"], colours: list[str]
+) -> UInt8[np.ndarray, "r c 3"]:
+    """Paint the reference: areas faint, edges full."""
+    table = np.array([(0, 0, 0), *map(ImageColor.getrgb, colours)], np.float32)
+    inner = np.pad(values, 1, mode="edge")
+    neighbours = (inner[:-2, 1:-1], inner[2:, 1:-1], inner[1:-1, :-2], inner[1:-1, 2:])
+    edge = np.any([values != other for other in neighbours], axis=0)
+    share = np.where(values > 0, np.where(edge, 1.0, OPACITY), 0.0)[..., None]
+    return (picture * (1 - share) + table[values] * share).astype(np.uint8)
+
+
+def _mark(panel: Image.Image, letters: tuple[str, str, str, str]) -> None:
+    """Write the patient's sides on the edges."""
+    pen, font = ImageDraw.Draw(panel), ImageFont.load_default(13)
+    middle, far = PANEL // 2, PANEL - 3
+    places = ((middle, 2, "mt"), (middle, far, "mb"), (3, middle, "lm"), (far, middle, "rm"))
+    for letter, (x, y, anchor) in zip(letters, places, strict=True):
+        pen.text((x, y), letter, fill="white", font=font, anchor=anchor, stroke_width=2,
+                 stroke_fill="black")  # fmt: skip

@@ -1,0 +1,190 @@
+"""What the quality page says of one dataset: its mark, its findings, its numbers and charts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hermes.quality.facts import DatasetFacts, LabelFacts
+from hermes.quality.finding import Finding, counted, figure, span, worst
+from hermes.quality.measurements import CaseMeasured, Extent
+from hermes.quality.volumes import Usual, rate, usual_volumes
+from hermes.report import quality_charts as charts
+from hermes.report.protocol import MODALITY_NAMES, window_text
+
+SHOWN = 12
+"""Findings of a level that the page lists; the rest are in the table beside it."""
+
+UNITS = {"ct": "HU", "pet": "SUV"}
+"""Of grey values; those of MR have none."""
+
+MARKS = {
+    "error": ("stop", "Clear up first"),
+    "warning": ("look", "Look at it"),
+    "note": ("sound", "Sound"),
+    "ok": ("sound", "Sound"),
+}
+
+
+@dataclass
+class Dataset:
+    """All that the page knows of one dataset."""
+
+    facts: DatasetFacts
+    cases: list[CaseMeasured]
+    rejected: list[dict[str, str]]
+    split: dict[str, str]
+    pictures: list[dict[str, str]]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    def gravest_first(self) -> list[Finding]:
+        """Findings, the gravest first."""
+        return sorted(self.findings, key=lambda finding: -finding.severity)
+
+
+def section(dataset: Dataset) -> dict[str, Any]:
+    """What the template says of one dataset."""
+    found = dataset.gravest_first()
+    mark, word = MARKS[worst(found)]
+    levels = Counter(finding.level for finding in found)
+    doubts = [finding for finding in found if finding.severity > 1]
+    head = doubts[0] if doubts else None
+    return {
+        "facts": dataset.facts,
+        "mark": mark,
+        "word": word,
+        "levels": levels,
+        "headline": _headline(head, levels),
+        "more": max(0, len(doubts) - 1),
+        "groups": [(level, *_shown(found, level)) for level in ("error", "warning", "note")],
+        "passed": [finding for finding in found if finding.level == "ok"],
+        "numbers": numbers(dataset),
+        "pictures": dataset.pictures,
+        "charts": _charts(dataset),
+        "axis": charts.volume_axis(_scale(dataset)),
+        "structures": structures(dataset),
+        "preparation": preparation(dataset),
+    }
+
+
+def _headline(head: Finding | None, levels: Mapping[str, int]) -> str:
+    if head:
+        return f"{head.case}: {head.message}" if head.case else head.message
+    notes = f", {counted(levels['note'], 'note')}" if levels["note"] else ""
+    return f"nothing in doubt: {counted(levels['ok'], 'check')} passed{notes}"
+
+
+def _shown(findings: Sequence[Finding], level: str) -> tuple[list[Finding], int]:
+    """The first findings of a level, and how many more there are."""
+    of_level = [finding for finding in findings if finding.level == level]
+    return of_level[:SHOWN], max(0, len(of_level) - SHOWN)
+
+
+def numbers(dataset: Dataset) -> list[tuple[str, str, str]]:
+    """What, how many are here, how many are expected ("" where that is not known)."""
+    cases, expected = dataset.cases, dataset.facts.expected
+    empty = sum(case.has_reference and not case.structures for case in cases)
+    parts = Counter(dataset.split.values())
+    classes = {name for case in cases for name in case.structures}
+
+    def wanted(key: str) -> str:
+        unsure = " (unsure)" if key in dataset.facts.unsure else ""
+        return f"{expected[key]}{unsure}" if key in expected else ""
+
+    return [
+        ("images", str(len(cases)), wanted("images")),
+        ("patients", str(len({case.patient for case in cases})), wanted("patients")),
+        ("classes", str(len(classes)), str(len(dataset.facts.labels))),
+        ("empty references", str(empty), wanted("empty")),
+        ("left out", str(len(dataset.rejected)), "0"),
+        ("train / val / test", " / ".join(str(parts[p]) for p in ("train", "val", "test")), ""),
+    ]
+
+
+def _charts(dataset: Dataset) -> list[tuple[str, str]]:
+    """Title and SVG of the charts of a dataset's images."""
+    quantiles: dict[str, list] = {}
+    for case in dataset.cases:
+        quantiles.setdefault(case.modality, []).append(case.quantiles)
+    units = " or ".join(dict.fromkeys(UNITS.get(name, "the scanner's units") for name in quantiles))
+    modalities = ", ".join(MODALITY_NAMES.get(name, name) for name in quantiles)
+    spacing = [case.spacing_mm for case in dataset.cases]
+    size = [case.size for case in dataset.cases]
+    return [
+        ("Spacing, mm", charts.axis_chart(spacing, "mm", "Spacing")),
+        ("Size, voxels", charts.axis_chart(size, "voxels", "Size")),
+        (
+            f"Grey values, {modalities}, in {units}; share of voxels (square root), median and "
+            "middle 90 % of the scans",
+            charts.grey_chart(quantiles),
+        ),
+    ]
+
+
+def _scale(dataset: Dataset) -> charts.LogScale:
+    return charts.volume_scale(
+        extent.volume_ml for case in dataset.cases for extent in case.structures.values()
+    )
+
+
+def structures(dataset: Dataset) -> list[dict[str, Any]]:
+    """A row per class: how often, how large, and a strip of all volumes."""
+    usual, scale = usual_volumes(dataset.cases), _scale(dataset)
+    referenced = sum(case.has_reference for case in dataset.cases)
+    rows = []
+    for label in dataset.facts.labels:
+        extents = {
+            case.name: case.structures[label.structure]
+            for case in dataset.cases
+            if label.structure in case.structures
+        }
+        bounds = dataset.facts.range_ml(label)
+        row = {
+            "label": label,
+            "present": f"{len(extents)} of {referenced}",
+            "cut": sum(extent.cut for extent in extents.values()),
+            "adults": span(*bounds) if bounds else "any",
+            "median": "",
+            "strip": "",
+        }
+        if extents:
+            typical = usual[label.structure]
+            row["median"] = figure(typical.median_ml)
+            row["strip"] = charts.volume_strip(
+                scale,
+                [extent.volume_ml for extent in extents.values() if not extent.cut],
+                [extent.volume_ml for extent in extents.values() if extent.cut],
+                _doubted(dataset, label, extents, typical),
+                bounds,
+                typical.median_ml,
+            )
+        rows.append(row)
+    return rows
+
+
+def _doubted(
+    dataset: Dataset, label: LabelFacts, extents: Mapping[str, Extent], typical: Usual
+) -> dict[str, float]:
+    """Volumes that got a warning, by case."""
+    return {
+        case: extent.volume_ml
+        for case, extent in extents.items()
+        if rate(dataset.facts, label, extent, typical)[0] == "warning"
+    }
+
+
+def preparation(dataset: Dataset) -> str:
+    """How the dataset's images are prepared, in words."""
+    facts = dataset.facts
+    modalities = dict.fromkeys(case.modality for case in dataset.cases)
+    windows = [
+        f"{MODALITY_NAMES.get(name, name)} {window_text(facts.intensity[name])}"
+        for name in modalities
+        if name in facts.intensity
+    ]
+    grid = f"resampled to {facts.spacing_mm:g} mm" if facts.spacing_mm else ""
+    return "; ".join(filter(None, [grid, *windows]))

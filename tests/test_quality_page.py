@@ -1,0 +1,232 @@
+"""The quality page: one file, nothing from elsewhere, and what is wrong stands first."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from quality_bodies import CONFIG, NAMES, bodies, body, exchange, facts, write
+
+from hermes.quality import judge, measure
+from hermes.report import quality
+from hermes.report.protocol import points
+from hermes.tables import read_tsv, write_tsv
+
+ROOT = Path(__file__).parents[1]
+STUDY = {"study": "s", "title": "A study", "label": "a label", "seed": 1, "config_sha256": "0" * 64}
+PROTOCOL = {
+    "split": "paper",
+    "test_crop": "none",
+    "test_crop_margin": 20,
+    "seed": 1,
+    "nsd_tolerance_mm": 2.0,
+}
+WINDOWS = {"ct": {"clip": [-991, 500], "percentiles": None}, "pet": {"percentiles": [2, 98]}}
+PREPROCESS = {
+    "spacing_mm": {"default": 1.5},
+    "intensity": WINDOWS,
+    "keep_native_z": [],
+    "body_crop": False,
+}
+
+
+class Page(HTMLParser):
+    """Elements of a page with their attributes, and its visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def mirrored(cases):
+    cases["case_3"] = cases["case_3"].both(lambda a: np.ascontiguousarray(a[:, :, ::-1]))
+    return cases
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A study of a sound dataset, a spoilt one, and one with a copy of a scan of the first."""
+    root = tmp_path_factory.mktemp("study")
+    copied = {
+        "copy": replace(body(12), name="copy"),
+        **{f"case_{i}": body(i) for i in (30, 31, 32)},
+    }
+    datasets = {
+        "sound": {f"case_{i}": body(i) for i in range(10, 20)},
+        "spoilt": mirrored(bodies()),
+        "shared": copied,
+    }
+    known = [facts(name=name, title=name.capitalize(), sides={}) for name in datasets]
+    paths = {key: [] for key in ("measured", "measured_structures", "rejected", "findings",
+                                 "pictures", "splits", "notes")}  # fmt: skip
+    for each, (name, cases) in zip(known, datasets.items(), strict=True):
+        folder = root / name
+        table = write(folder, cases)
+        files = {key: str(folder / f"{key}.tsv") for key in paths}
+        measure.run(
+            dataset=name,
+            canonical=folder,
+            structures=list(NAMES),
+            cases=table,
+            measured=files["measured"],
+            measured_structures=files["measured_structures"],
+            workers=2,
+        )
+        judge.run(
+            facts=each,
+            canonical=folder,
+            anatomy=CONFIG / "anatomy.tsv",
+            **{key: files[key] for key in list(paths)[:5]},
+        )
+        rows = [
+            {"case": r["case"], "patient": r["case"], "split": "train"} for r in read_tsv(table)
+        ]
+        write_tsv(files["splits"], ("case", "patient", "split"), rows)
+        note = {"topic": "missing", "note": "listed, but not <here>", "patients": "p1,p2"}
+        notes = [note] if name == "shared" else []
+        write_tsv(files["notes"], ("topic", "note", "patients"), notes)
+        for key in paths:
+            paths[key].append(files[key])
+    quality.run(
+        facts=known,
+        study=STUDY,
+        protocol=PROTOCOL,
+        preprocess=PREPROCESS,
+        html=root / "quality.html",
+        tsv=root / "quality.tsv",
+        **paths,
+    )
+    return root
+
+
+def test_the_page_stands_alone_and_speaks_to_those_who_do_not_see_it(built):
+    text = (built / "quality.html").read_text()
+    page = Page(text)
+    assert not page.all("script") and not page.all("link") and not page.all("iframe")
+    assert "url(" not in text and "@import" not in text
+    images = page.all("img")
+    assert len(images) == 9
+    for image in images:
+        assert image["src"].startswith("data:image/jpeg;base64,")
+        assert image["alt"].startswith("Axial, coronal and sagittal slice of ")
+    assert all("aria-label" in svg or svg.get("aria-hidden") == "true" for svg in page.all("svg"))
+    assert all(link["href"].startswith("#") for link in page.all("a"))
+    targets = {attrs["id"] for attrs in page.all("section")}
+    assert targets == {"sound", "spoilt", "shared"}
+    assert len(text) < 500_000
+
+
+def test_the_overview_marks_every_dataset_in_words(built):
+    text = (built / "quality.html").read_text()
+    overview = text.split("<tbody>")[1].split("</tbody>")[0]
+    rows = [" ".join(Page(row).words).split() for row in overview.split("<tr>")[1:]]
+    said = [" ".join(row) for row in rows]
+    assert said[0].startswith("Sound Look at it 10 10 9 0 case_12: same image")
+    assert said[1].startswith("Spoilt Clear up first 10 10 9 0 case_3: mirrored left to right")
+    assert said[2].startswith("Shared Look at it 4 4 9 0")
+
+
+def test_the_table_holds_every_finding_and_what_was_sound(built):
+    with open(built / "quality.tsv", newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    assert list(rows[0]) == ["dataset", "case", "level", "check", "message"]
+    assert {row["level"] for row in rows} <= {"ok", "note", "warning", "error"}
+    assert [(r["dataset"], r["case"], r["check"]) for r in rows if r["level"] == "error"] == [
+        ("spoilt", "case_3", "position")
+    ]
+    copies = [r for r in rows if r["check"] == "duplicates" and r["level"] == "warning"]
+    assert {(r["dataset"], r["case"]) for r in copies} == {("sound", "case_12"), ("shared", "copy")}
+    checks = {row["check"] for row in rows if row["dataset"] == "spoilt"}
+    assert checks >= {"counts", "references", "position", "volumes", "spacing", "duplicates"}
+
+
+def test_the_splits_notes_are_told_and_text_is_escaped(built):
+    text = (built / "quality.html").read_text()
+    assert "listed, but not &lt;here&gt;: p1, p2" in text
+    assert "not <here>" not in text
+
+
+def test_the_protocol_in_force_stands_beside_the_published_one(built):
+    text = " ".join(Page((built / "quality.html").read_text()).words)
+    for words in ("1.5 mm isotropic", "clipped to -991 and 500 HU", "all of every test scan",
+                  "NSD within 2 mm", "scans' own grid"):  # fmt: skip
+        assert words in text
+
+
+def test_a_protocol_that_leaks_says_so_and_counts_as_the_published_one():
+    published = PROTOCOL | {"test_crop": "reference", "split": "reference"}
+    study = PREPROCESS | {"keep_native_z": ["autopet"]}
+    found = {p.name: p for p in points(published, study, ["autopet", "bcv"], ["pet", "ct"])}
+    assert "leaks" in found["Test scans"].here
+    names = ("Test scans", "Split", "Training grid", "Slice spacing", "Grey values, PET")
+    assert all(found[name].same for name in names)
+    here = {p.name: p for p in points(PROTOCOL, PREPROCESS, ["autopet"], ["pet"])}
+    assert here["Slice spacing"].same is False
+    assert here["Test scans"].same is False
+
+
+def test_pictures_show_the_case_in_doubt_first_with_the_right_on_the_left(built):
+    shown = json.loads((built / "spoilt" / "pictures.tsv").read_text())
+    assert (shown[0]["case"], shown[0]["level"]) == ("case_3", "error")
+    assert len(shown) == 3
+    for place, (case, left) in enumerate((("case_3", False), (shown[-1]["case"], True))):
+        data = next(each for each in shown if each["case"] == case)["image"].split(",")[1]
+        axial = np.asarray(Image.open(io.BytesIO(b64decode(data))), dtype=float)[:, :232]
+        brown = axial[..., 0] - axial[..., 2] > 25  # the liver's colour over grey
+        assert bool(np.nonzero(brown)[1].mean() < 116) is left, place
+
+
+def test_exchanged_labels_show_in_the_measurements_of_the_stage(tmp_path):
+    cases = bodies(1)
+    cases["case_0"] = cases["case_0"].relabelled(exchange("liver", "spleen"))
+    table = write(tmp_path, cases)
+    measure.run(
+        dataset="x",
+        canonical=tmp_path,
+        structures=list(NAMES),
+        cases=table,
+        measured=tmp_path / "m.tsv",
+        measured_structures=tmp_path / "s.tsv",
+    )
+    volumes = {row["structure"]: float(row["volume_ml"]) for row in read_tsv(tmp_path / "s.tsv")}
+    assert volumes["spleen"] > 500 > volumes["liver"]
+
+
+@pytest.mark.slow
+def test_a_tiny_study_gets_its_page_from_nothing(tmp_path):
+    for name in ("Snakefile", "workflow", "config", "hermes"):
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, tmp_path / name, ignore=ignored)
+        else:
+            shutil.copy(source, tmp_path / name)
+    shutil.copy(ROOT / "tests" / "tiny_study" / "tiny.yaml", tmp_path / "config" / "studies")
+    target = "results/tiny/quality.html"
+    chosen = ("--config", "study=tiny", "without=mnms", "--", target)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *chosen]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Sound" in (tmp_path / target).read_text()
+    levels = {row["level"] for row in read_tsv(tmp_path / "results" / "tiny" / "quality.tsv")}
+    assert "error" not in levels
+    assert not (tmp_path / "data" / "tiny" / "preprocessed").exists()

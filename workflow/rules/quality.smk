@@ -1,0 +1,111 @@
+# in:  data/<study>/canonical/<dataset>/, what cards and config/anatomy.tsv say, the splits
+# out: results/<study>/quality/: measurements, findings and pictures per dataset; and of the study
+#      results/<study>/quality.html for a person and quality.tsv with every finding
+
+
+rule measure:
+    input:
+        cases=rules.convert.output.cases,
+        code=code("quality.measure"),
+    output:
+        cases=f"{RESULTS}/quality/{{dataset}}_cases.tsv",
+        structures=f"{RESULTS}/quality/{{dataset}}.tsv",
+    log:
+        f"logs/{STUDY}/measure/{{dataset}}.log",
+    priority: 74
+    threads: WORKERS
+    params:
+        values=lambda w: call(
+            dataset=w.dataset,
+            canonical=f"{DATA}/canonical/{w.dataset}",
+            structures=list(PLAN.cards[w.dataset].structures),
+        ),
+        paths=lambda w, input, output, threads: call(
+            cases=input.cases,
+            measured=output.cases,
+            measured_structures=output.structures,
+            workers=threads,
+        ),
+    message:
+        "Measure: volumes, places and grey values of {wildcards.dataset}"
+    shell:
+        "{STAGE} quality.measure {params.values:q} {params.paths:q} {log:q}"
+
+
+rule judge:
+    input:
+        measured=rules.measure.output.cases,
+        structures=rules.measure.output.structures,
+        rejected=rules.convert.output.rejected,
+        anatomy="config/anatomy.tsv",
+        code=code("quality.judge"),
+    output:
+        findings=f"{RESULTS}/quality/{{dataset}}_findings.tsv",
+        pictures=f"{RESULTS}/quality/{{dataset}}_pictures.json",
+    log:
+        f"logs/{STUDY}/judge/{{dataset}}.log",
+    priority: 73
+    threads: 1
+    params:
+        values=lambda w: call(
+            facts=quality_facts(w.dataset),
+            canonical=f"{DATA}/canonical/{w.dataset}",
+        ),
+        paths=lambda w, input, output: call(
+            measured=input.measured,
+            measured_structures=input.structures,
+            rejected=input.rejected,
+            anatomy=input.anatomy,
+            findings=output.findings,
+            pictures=output.pictures,
+        ),
+    message:
+        "Judge: {wildcards.dataset} against anatomy, itself and what is published"
+    shell:
+        "{STAGE} quality.judge {params.values:q} {params.paths:q} {log:q}"
+
+
+rule quality:
+    input:
+        measured=expand(rules.measure.output.cases, dataset=PLAN.cards),
+        structures=expand(rules.measure.output.structures, dataset=PLAN.cards),
+        rejected=expand(rules.convert.output.rejected, dataset=PLAN.cards),
+        findings=expand(rules.judge.output.findings, dataset=PLAN.cards),
+        pictures=expand(rules.judge.output.pictures, dataset=PLAN.cards),
+        splits=expand(rules.split.output.split, dataset=PLAN.cards),
+        notes=expand(rules.split.output.notes, dataset=PLAN.cards),
+        template="hermes/report/quality.html.j2",
+        code=code("report.quality"),
+    output:
+        html=f"{RESULTS}/quality.html",
+        tsv=f"{RESULTS}/quality.tsv",
+    log:
+        f"logs/{STUDY}/quality/quality.log",
+    priority: 72
+    threads: 1
+    params:
+        values=lambda w: call(
+            facts=[quality_facts(name) for name in PLAN.cards],
+            study=study_facts(),
+            protocol=PLAN.study.protocol.model_dump()
+            | {
+                "seed": PLAN.study.seed,
+                "nsd_tolerance_mm": PLAN.study.evaluate.nsd_tolerance_mm,
+            },
+            preprocess=PLAN.study.preprocess.model_dump(mode="json"),
+        ),
+        paths=lambda w, input, output: call(
+            measured=list(input.measured),
+            measured_structures=list(input.structures),
+            rejected=list(input.rejected),
+            findings=list(input.findings),
+            pictures=list(input.pictures),
+            splits=list(input.splits),
+            notes=list(input.notes),
+            html=output.html,
+            tsv=output.tsv,
+        ),
+    message:
+        "Quality: a page on the datasets of the study {STUDY}"
+    shell:
+        "{STAGE} report.quality {params.values:q} {params.paths:q} {log:q}"
