@@ -83,7 +83,7 @@ class BidirectionalAttention(nn.Module):
             return update, gathered.permute(0, 2, 3, 1).flatten(2)
         return update, self.token_output(merge(gathered))
 
-    def split(self, rows: Float[Tensor, "b n 2c"]) -> tuple[Tensor, Tensor]:
+    def split(self, rows: Float[Tensor, "b n c2"]) -> tuple[Tensor, Tensor]:
         """Query (which is the key too) and value, each (b, heads, n, dim)."""
         query, value = rows.unflatten(-1, (2, self.heads, -1)).unbind(2)
         return query.transpose(1, 2), value.transpose(1, 2)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hermes.models.interface import as_given
+
 INPUT_EPS = 1e-5  # published: norms before a depthwise-separable convolution; others have 1e-4
 
 
@@ -79,7 +81,7 @@ def depthwise(
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
     """The convolution itself, in the dtype of its arguments."""
-    with torch.autocast(x.device.type, enabled=False):
+    with as_given(x):
         return F.conv3d(x, weight, padding=1, groups=len(weight))
 
 

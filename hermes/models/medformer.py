@@ -160,6 +160,8 @@ class MedFormer(nn.Module):
                 "attention_blocks and heads are five positive numbers each (down2, down3, down4,"
                 f" up1, up2), got {list(attention_blocks)} and {list(heads)}"
             )
+        if map_tokens < 1:
+            raise ValueError(f"map_tokens must be at least 1, got {map_tokens}")
         at2, at3, at4, at5, at6 = (
             (depth, each, token_norm) for depth, each in zip(attention_blocks, heads, strict=True)
         )

@@ -77,6 +77,8 @@ def import_published(
     if not keep_null:
         state |= {name: value[:-1] for name, value in state.items() if "task_prior" in name}
     model = build_model(spec)
+    if backbone == "medformer":
+        state = head_by_head(state, options["heads"])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:  # torch lists what is missing, what is new and what has no fit
@@ -103,7 +105,7 @@ def recognise(
         "heads": list(heads),
         "map_tokens": len(state[weights]),
     }
-    return "medformer", head_by_head(state, heads), options
+    return "medformer", state, options
 
 
 def count_blocks(state: Mapping[str, Tensor], stage: str) -> int:
@@ -131,10 +133,10 @@ def read_state(path: str | os.PathLike) -> Mapping[str, Tensor]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its text advises to run what the file holds
         found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f", such as {found[1]}" if found else ""
+        what = f": it holds {found[1]}" if found else ""
         raise ValueError(
-            f"{path} holds more than tensors and plain values{what}; nothing of it was run. If you"
-            " trust where it comes from, save its weights alone as .safetensors and give that file"
+            f"{path} is no checkpoint of tensors and plain values alone{what}; nothing of it was"
+            " run. If you trust where it comes from, save its weights as .safetensors and give that"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, struct.error) as error:
         raise ValueError(
