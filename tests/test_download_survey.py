@@ -102,6 +102,17 @@ def test_from_own_copy_to_in_place(look, tmp_path):
     assert f"1 file came or went since they were listed; to list them: rm {manifest}" in text
 
 
+def test_unofficial_copy_in_place_stays_bound_to_its_own_consent(look, tmp_path):
+    card = load_card(CARDS / "segthor.yaml")
+    (tmp_path / "data/raw/segthor").mkdir(parents=True)
+    archives = '[{"filename": "SegTHOR.zip"}]'
+    (tmp_path / "data/raw/segthor.json").write_text(f'{{"files": [], "archives": {archives}}}')
+    (found,) = look({"segthor": card}, ["segthor"])
+    assert [need.short for need in found.needs] == ["accept=segthor:unofficial"]
+    (found,) = look({"segthor": card}, ["segthor:unofficial"])
+    assert not found.needs
+
+
 def test_unreadable_credentials_do_not_stop_the_survey(look, tmp_path):
     (tmp_path / ".synapseConfig").write_text("no section")
     (bcv,) = look({"bcv": load_card(CARDS / "bcv.yaml")}, ["bcv"])

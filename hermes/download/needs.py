@@ -73,7 +73,8 @@ def copy_needed(
     """
     if archives and not lacking:
         return None
-    how = f"{card.access.instructions} Page: {card.access.url}. Raw folder: {raw}."
+    page = f" Page: {card.access.url}." if card.access.url else ""
+    how = f"{card.access.instructions}{page} Raw folder: {raw}."
     stores = {store_of(archive.url) for archive in lacking} - {""}
     if stores:
         store = min(stores)

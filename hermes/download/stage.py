@@ -128,7 +128,8 @@ def _fill(card: Card, raw: Path, archives: list[Archive], paths: list[Path]) -> 
     """Unpack all archives aside and put the folder in place at once."""
     pairs = list(zip(paths, archives, strict=True))
     unpacked = sum(unpacked_bytes(path, a) for path, a in pairs if a.unpack != "none")
-    check_room(card.title, (raw, Size()), (raw, Size(unpacked)))
+    rough = any(archive.unpack == "tar" for archive in archives)
+    check_room(card.title, (raw, Size()), (raw, Size(unpacked, about=rough)))
     kept = f"{card.title}: not unpacked; its archives are kept"
     with full_disk_told(kept), _folder_aside(raw) as aside:
         for path, archive in pairs:

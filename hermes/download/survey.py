@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hermes.download.archives import offered
 from hermes.download.fetch import part_of
@@ -66,15 +67,16 @@ def _stand(
     columns: Mapping[str, Sequence[str]],
 ) -> Standing:
     raw, manifest = folder / card.name, folder / f"{card.name}.json"
-    consent = consent_needed(card, accept, False)
     files = list_files(raw)
-    if manifest.is_file() or files:
-        words = (
-            _changed(manifest, files) if manifest.is_file() else f"{counted(len(files))}, to list"
-        )
-        needs = (consent,) if consent else ()
-        done = manifest.is_file()
-        return Standing(card.name, card.title, done, words, needs, columns=columns)
+    if manifest.is_file():
+        listed = json.loads(manifest.read_text("utf-8"))
+        need = consent_needed(card, accept, _unofficial(card, listed))
+        words, needs = _changed(manifest, listed, files), (need,) if need else ()
+        return Standing(card.name, card.title, True, words, needs, columns=columns)
+    consent = consent_needed(card, accept, False)
+    if files:
+        words, needs = f"{counted(len(files))}, to list", (consent,) if consent else ()
+        return Standing(card.name, card.title, False, words, needs, columns=columns)
     archives = offered(card, accept)
     absent = [archive for archive in archives if mirror.stored(archive, cache) is None]
     needs = [consent, None if archives and mirror.base else _missing(card, archives, absent, raw)]
@@ -97,10 +99,15 @@ def _missing(card: Card, archives: list[Archive], absent: list[Archive], raw: Pa
         return Need(str(error), str(error))
 
 
-def _changed(manifest: Path, files: list[str]) -> str:
+def _unofficial(card: Card, listed: dict[str, Any]) -> bool:
+    """Say whether what was listed came from a copy that others than the owners pass on."""
+    passed_on = {archive.filename for archive in card.archives if archive.unofficial}
+    return any(archive["filename"] in passed_on for archive in listed.get("archives", []))
+
+
+def _changed(manifest: Path, listed: dict[str, Any], files: list[str]) -> str:
     """Say that files came or went since they were listed; "" where they did not."""
-    listed = {entry["path"] for entry in json.loads(manifest.read_text("utf-8"))["files"]}
-    count = len(listed ^ set(files))
+    count = len({entry["path"] for entry in listed["files"]} ^ set(files))
     told = f"{counted(count)} came or went since they were listed; to list them: rm {manifest}"
     return told if count else ""
 
