@@ -53,6 +53,24 @@ def datasets(config: Config = Path("config")) -> None:
 
 
 @app.command()
+def needs(
+    study: Annotated[str, typer.Option(help="A study of real scans, in config/studies/.")],
+    accept: Annotated[
+        list[str] | None, typer.Option(help="A dataset whose terms you accept; repeatable.")
+    ] = None,
+    config: Config = Path("config"),
+) -> None:
+    """Say which datasets of a study are not in place yet, and what you have to do for each."""
+    from hermes.needs import tell_needs
+
+    _structures("needs", config)
+    try:
+        typer.echo(tell_needs(config, study, accept or ()))
+    except (RegistryError, OSError) as error:
+        _fail("needs", error)
+
+
+@app.command()
 def check(
     card: Annotated[str, typer.Argument(help="A card: its file, or its name in config/datasets/.")],
     folder: Annotated[

@@ -8,12 +8,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 
 from hermes.atomic import writing
 from hermes.card_check import TODO
 from hermes.card_check.finding import count, examples
-from hermes.card_check.labels import MANY_VALUES
+from hermes.card_check.labels import MANY_VALUES, tabulate
 from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
 from hermes.card_check.modality import AIR_HU
@@ -42,7 +43,7 @@ images:
     case: {case}
     patient: {patient} # what images of one patient share
     label: {{format: nifti, path: {reference}}}
-labels: # names of config/structures.tsv, in the order of the classes; `cases` that have the value
+labels: # names of config/structures.tsv; cases that have the value, and its median volume
 {labels}sides: {{}} # such as {{liver: right, spleen: left}}: a check of the orientation
 split: {{rule: fraction, train: 75, val: 5, test: 20}}
 """
@@ -91,7 +92,7 @@ def draft(name: str, folder: Path, out: Path, *, cases: int | None = None, worke
         case=json.dumps(case),
         patient=json.dumps(patient),
         reference=json.dumps(reference),
-        labels="".join(_labels(folder, scans)),
+        labels="".join(_labels(folder, card, scans)),
     )
     with writing(out) as aside:
         aside.write_text(text, encoding="utf-8")
@@ -182,14 +183,15 @@ def _modality(scans: Sequence[Scan]) -> tuple[str, str]:
     return "unknown", "ct, pet, t1, t2 or cine, if it is one of these"
 
 
-def _labels(folder: Path, scans: Sequence[Scan]) -> Iterator[str]:
+def _labels(folder: Path, card: Card, scans: Sequence[Scan]) -> Iterator[str]:
     """A line per value found, open for its structure."""
-    found = Counter(value for entry in scans for value in entry.values or () if value)
+    found = [entry for entry in tabulate(card, scans).values() if entry.cases]
     if not found or len(found) > MANY_VALUES:
         raise RegistryError(
             f"{folder}: {count(len(found), 'value')} in the references of "
             f"{count(len(scans), 'case')}: not label volumes; "
             + next((entry.reason for entry in scans if entry.reason), "look at the files")
         )
-    for value in sorted(found):
-        yield f"  - {{value: {value}, structure: {TODO}_{value}}} # in {found[value]:,} cases\n"
+    for entry in sorted(found, key=attrgetter("value")):
+        named = f"{{value: {entry.value}, structure: {TODO}_{entry.value}}}"
+        yield f"  - {named} # {count(len(entry.cases), 'case')}, {entry.median_ml:.1f} ml\n"

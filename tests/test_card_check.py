@@ -280,7 +280,7 @@ def test_patients_splits_and_published_counts(raw, tmp_path):
     fabricate.write_card(card, [source], split=rule)
     report = check(card, raw, STRUCTURES)
     assert report.findings == ()
-    assert report.sections["Patients"] == [
+    assert report.sections["Patients of the 8 cases that can be used"] == [
         "4 patients, 8 images",
         "split (fraction): 2 train, 1 val, 1 test (patients)",
     ]

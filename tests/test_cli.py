@@ -37,7 +37,7 @@ def scans(tmp_path, monkeypatch):
 def test_help_says_what_each_command_is_for():
     done = hermes("--help")
     assert done.exit_code == 0
-    for command in ("datasets", "check", "new-card", "predict"):
+    for command in ("datasets", "needs", "check", "new-card", "predict"):
         assert command in done.output
         assert hermes(command, "--help").exit_code == 0
 
@@ -74,6 +74,9 @@ def test_a_card_that_does_not_fit_ends_with_status_1(scans, tmp_path):
         (("check", "amos_ct", "x"), "hermes check: x: no such folder"),
         (("check", "amos_ct"), "give the folder of the scans, or --study"),
         (("new-card", "amos_ct", "."), "there is a card already"),
+        (("needs", "--study", "papr"), "did you mean 'paper'"),
+        (("needs", "--study", "phantom"), "it needs nothing"),
+        (("needs", "--study", "paper", "--accept", "kist"), "did you mean 'kits'"),
         (("new-card", "mine", "x"), "hermes new-card: x: no such folder"),
     ],
 )
@@ -93,6 +96,20 @@ def test_elsewhere_than_in_a_checkout_the_way_is_told(command, tmp_path, monkeyp
     done = hermes(*command)
     assert done.exit_code == 1
     assert "run it in a Hermes checkout, or give --config" in done.stderr
+
+
+def test_needs_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = hermes("needs", "--study", "paper", "--config", CONFIG)
+    assert done.exit_code == 0
+    assert done.output.startswith("Datasets of the study paper: 0 of 13 are in place.\n")
+    assert "- SS T is used only once you accept its terms" in done.output
+    assert "- SS T is not fetched by itself" in done.output
+    assert "Raw folder: data/paper/raw/ss_t." in done.output
+    accepted = hermes("needs", "--study", "paper", "--accept", "ss_t", "--config", CONFIG)
+    assert "- SS T is used only" not in accepted.output
+    assert "- SS T is not fetched by itself" in accepted.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_new_card_is_drafted_into_the_folder_of_the_cards(scans, tmp_path):

@@ -128,13 +128,14 @@ def _report(card: Card, raw: RawFolder, layout: Layout, scans: list[Scan]) -> Re
     )
     images = sum(scan.image is not None for scan in scans)
     labels = sum(scan.values is not None for scan in scans)
+    every = f"of {len(layout.jobs):,} read"
     sections = {
         "Files": _describe_files(raw, layout),
-        f"Images ({images:,} of {len(layout.jobs):,} read)": describe_images(scans),
-        f"Labels ({labels:,} of {len(layout.jobs):,} read)": describe_labels(table)
-        if labels
-        else [],
-        "Patients": describe_patients(card, kept) if kept else [],
+        f"Images ({images:,} {every})": describe_images(scans),
+        f"Labels ({labels:,} {every})": describe_labels(table),
+        f"Patients of the {count(len(kept), 'case')} that can be used": describe_patients(
+            card, kept
+        ),
     }
     return Report(findings, sections, _verdict(card, findings, kept, layout, scans))
 

@@ -27,6 +27,11 @@ class Value:
     cases: list[str] = field(default_factory=list)
     millilitres: list[float] = field(default_factory=list)  # per case that has it
 
+    @property
+    def median_ml(self) -> float:
+        """Median volume over the cases that have it."""
+        return statistics.median(self.millilitres)
+
 
 def tabulate(card: Card, scans: Sequence[Scan]) -> dict[int, Value]:
     """Every value that the card lists or a reference holds, but background 0; listed ones first."""
@@ -49,10 +54,12 @@ def tabulate(card: Card, scans: Sequence[Scan]) -> dict[int, Value]:
 
 def describe_labels(table: dict[int, Value]) -> list[str]:
     """A line per value: meaning, cases, voxels, median volume; values read as background in one."""
+    if not any(entry.cases for entry in table.values()):
+        return []
     rows = [("value", "meaning", "cases", "voxels", "median ml")]
     shown = [entry for entry in table.values() if entry.meaning != "background"]
     for entry in shown[:MOST_SHOWN]:
-        median = f"{statistics.median(entry.millilitres):.1f}" if entry.millilitres else "-"
+        median = f"{entry.median_ml:.1f}" if entry.cases else "-"
         found = f"{len(entry.cases):,}", f"{entry.voxels:,}"
         rows.append((str(entry.value), entry.meaning, *found, median))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -12,6 +12,8 @@ from hermes.split.rule import SplitError, assign
 
 def describe_patients(card: Card, cases: Sequence[Case]) -> list[str]:
     """How many patients and images there are, by subset, and on which side they would be."""
+    if not cases:
+        return []
     patients = len({case.patient for case in cases})
     lines = [f"{count(patients, 'patient')}, {count(len(cases), 'image')}"]
     subsets = Counter(subset for _, subset in {(case.patient, case.image.subset) for case in cases})
