@@ -20,5 +20,6 @@ def test_follows_imports_transitively(tmp_path):
 
 def test_a_loss_is_part_of_training_and_of_no_data_stage():
     assert "hermes/losses.py" in source_files("hermes.train", ROOT)
-    for stage in ("phantom", "download", "convert", "preprocess", "split", "predict", "evaluate"):
+    # a method names its loss, so predict has it too; it is predicted anew after training anyhow
+    for stage in ("phantom", "download", "convert", "preprocess", "split", "evaluate"):
         assert "hermes/losses.py" not in source_files(f"hermes.{stage}", ROOT), stage
