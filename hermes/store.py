@@ -17,7 +17,7 @@ from typing import Protocol, runtime_checkable
 
 import blosc2
 import numpy as np
-from jaxtyping import Float32, Integer, Shaped, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from hermes.atomic import writing
 
@@ -93,14 +93,6 @@ class StoredCase:
         corner = [edge.start for edge in self.box]
         return image, _crop(self.label, self.image.shape, corner, start, size, np.uint8)
 
-    def on_grid(self, array: Shaped[np.ndarray, "*k z y x"]) -> Shaped[np.ndarray, "*k Z Y X"]:
-        """Put an array on the image's box into the whole training grid, zero outside."""
-        if BOX_START not in self.meta:
-            return array
-        result = np.zeros((*array.shape[:-3], *self.meta["grid_size"]), array.dtype)
-        result[(..., *self.box)] = array
-        return result
-
 
 def save_case(
     folder: str | os.PathLike,
@@ -117,7 +109,7 @@ def save_case(
     Raises StoreError: the label does not cover the grid, the image is not finite as float16
     (intensities that were not normalised), or the meta is not JSON.
     """
-    path, label_path = _path(folder, case, "image"), _path(folder, case, "label")
+    path, label_path = case_files(folder, case)
     grid = tuple(meta["grid_size"]) if BOX_START in meta else tuple(image.shape)
     if label is not None and label.shape != grid:
         raise StoreError(f"{path}: grid {grid} and label {label.shape} differ; one grid")
@@ -165,6 +157,11 @@ def open_case(folder: str | os.PathLike, case: str) -> StoredCase:
     if label is not None and label.shape != grid:
         raise StoreError(f"{label_path}: size {label.shape}, grid {grid}; preprocess again")
     return StoredCase(image, label, meta)
+
+
+def case_files(folder: str | os.PathLike, case: str) -> tuple[Path, Path]:
+    """Paths of a case's image and label."""
+    return _path(folder, case, "image"), _path(folder, case, "label")
 
 
 def _path(folder: str | os.PathLike, case: str, kind: str) -> Path:

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from hermes.resample import (
+    box_on_grid,
     resample_image,
     resample_label,
     resample_label_to,
@@ -144,6 +146,41 @@ def test_whole_volume_error_is_no_worse_than_scipy_order_3(mode):
     assert error(result) < 0.95 * error(peer)
 
 
+@pytest.mark.parametrize("target", [TARGET, (0.9, 0.9, 0.9), (7, 6, 6)])
+def test_planes_asked_for_alone_are_those_of_the_whole(target):
+    volume = noise((60, 21, 17))
+    whole = resample_image(volume, SPACING, target)
+    size = len(whole)
+    for planes in ((0, size), (0, 1), (size - 1, size), (size // 3, size // 3 + 9)):
+        part = resample_image(volume, SPACING, target, planes)
+        np.testing.assert_allclose(part, whole[slice(*planes)], atol=2e-6)
+
+
+def test_a_box_goes_to_the_target_voxels_that_it_touches():
+    size, spacing, target = (20, 40, 30), (3.0, 0.8, 1.5), (1.5, 1.5, 1.5)
+    box = (slice(5, 9), slice(0, 40), slice(3, 4))
+    found = box_on_grid(box, size, spacing, target)
+    assert found == (slice(10, 18), slice(0, 21), slice(3, 4))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        box = tuple(slice(a, b + 1) for a, b in (sorted(rng.integers(0, n, 2)) for n in size))
+        marked = np.zeros(size, np.float32)
+        marked[box] = 1
+        linear = resample_label(marked.astype(np.uint8), spacing, target)
+        for side, where in zip(
+            box_on_grid(box, size, spacing, target), np.nonzero(linear), strict=True
+        ):
+            assert side.start <= where.min() and where.max() < side.stop
+            assert side.stop - side.start <= np.ptp(where) + 4
+
+
+def test_large_label_maps_are_voted_slab_by_slab(monkeypatch):
+    volume = blobs((30, 25, 20), 6)
+    whole = resample_label(volume, SPACING, TARGET)
+    monkeypatch.setattr("hermes.resample.label.SLAB_VOXELS", 1000)
+    np.testing.assert_array_equal(resample_label(volume, SPACING, TARGET), whole)
+
+
 def test_same_spacing_returns_the_same_image():
     volume = noise((5, 9, 37))
     np.testing.assert_allclose(resample_image(volume, TARGET, TARGET), volume, atol=1e-6)
@@ -216,6 +253,67 @@ def test_general_path_agrees_with_the_fast_one_on_a_parallel_grid():
     assert general.affine is target
     inner = tuple(slice(n // 3, -(n // 3)) for n in fast.shape)
     np.testing.assert_allclose(general.array[inner], fast[inner], atol=1e-4)
+
+
+def drawn_affine(rng, spacing, centre):
+    """A random rotation, half the time left-handed, with the spacing (z, y, x); centre at 0 mm."""
+    turn = Rotation.random(rng=rng).as_matrix() * rng.choice([-1, 1])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * spacing[::-1]
+    affine[:3, 3] = -affine[:3, :3] @ centre[::-1]
+    return affine
+
+
+def as_itk(array, affine):
+    """A SimpleITK image with its geometry set by its own words: LPS+ mm, directions, spacing."""
+    lps = np.diag([-1.0, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("order", "interpolator"),
+    [(0, sitk.sitkNearestNeighbor), (1, sitk.sitkLinear), (3, sitk.sitkBSpline3)],
+)
+def test_general_path_equals_simpleitks_in_patient_space(seed, order, interpolator):
+    rng = np.random.default_rng(seed)
+    size, target_size = (24, 30, 26), (20, 18, 25)
+    array = blobs(size, 5, seed) if order == 0 else noise(size, seed)
+    middles = [(np.array(n) - 1) / 2 for n in (size, target_size)]
+    affine = drawn_affine(rng, SPACING, middles[0])
+    target = drawn_affine(rng, rng.uniform(0.7, 2.5, 3), middles[1] + rng.uniform(-4, 4, 3))
+    outside = 255.0 if order == 0 else -9.0
+    result = resample_to(Volume(array, affine), target, target_size, order, outside)
+    reference = as_itk(np.zeros(target_size, array.dtype), target)
+    moved = sitk.Resample(as_itk(array, affine), reference, sitk.Transform(), interpolator, outside)
+    expected = sitk.GetArrayFromImage(moved)
+    assert np.mean(expected != outside) > 0.2
+    # on a voxel's face, or on the volume's, rounding may choose either side
+    agree = np.isclose(result.array, expected, atol=2e-4 if order else 0)
+    assert agree.mean() > 0.999
+    assert np.array_equal(result.affine, target)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_general_path_equals_scipys_linear_interpolation(seed):
+    rng = np.random.default_rng(seed)
+    size, target_size = (24, 30, 26), (15, 16, 17)
+    affine = drawn_affine(rng, SPACING, (np.array(size) - 1) / 2)
+    target = drawn_affine(rng, (0.8, 0.9, 1.1), (np.array(target_size) - 1) / 2)
+    array = noise(size, seed)
+    result = resample_to(Volume(array, affine), target, target_size, order=1)
+    z, y, x = np.indices(target_size)
+    millimetres = target @ np.stack([x, y, z, np.ones_like(x)]).reshape(4, -1)
+    i, j, k, _ = np.linalg.solve(affine, millimetres).reshape(4, *target_size)
+    inner = np.all([(p > 0) & (p < n - 1) for p, n in zip((k, j, i), size, strict=True)], axis=0)
+    expected = map_coordinates(array, [k, j, i], order=1)
+    assert inner.mean() > 0.5
+    np.testing.assert_allclose(result.array[inner], expected[inner], atol=1e-4)
 
 
 def test_general_path_turns_an_oblique_volume_back():

@@ -115,6 +115,49 @@ def test_cases_without_a_label(folder, arrays, tmp_path):
     assert case.crop((0, 0, 0), (4, 4, 4))[1] is None
 
 
+def test_the_image_may_be_a_box_of_the_labels_grid(arrays, tmp_path):
+    image, label = arrays
+    box = (slice(20, 110), slice(0, 70), slice(7, 30))
+    meta = {"box_start": [20, 0, 7], "grid_size": list(SHAPE)}
+    save_case(tmp_path, "a", image[box], label, meta)
+    case = open_case(tmp_path, "a")
+    assert case.box == box
+    assert case.image.shape == (90, 70, 23)
+    np.testing.assert_array_equal(case.label[...], label)
+    start, size = (-4, 60, 3), (30, 20, 40)  # hangs over, where the label's own grid goes on
+    found, classes = case.crop(start, size)
+    np.testing.assert_allclose(found, numpy_crop(image[box], start, size), atol=IMAGE_STEP / 2)
+    np.testing.assert_array_equal(classes, numpy_crop(label[box], start, size))
+    for shape in (image[box].shape, (131, 70, 41)):
+        with pytest.raises(StoreError, match="differ; one grid"):
+            save_case(tmp_path, "b", image[box], np.zeros(shape, np.uint8), meta)
+
+
+def test_an_image_may_be_made_as_it_is_written(arrays, folder, tmp_path):
+    class Made:
+        shape, asked = SHAPE, []
+
+        def __getitem__(self, planes):
+            self.asked.append((planes.start, planes.stop))
+            return arrays[0][planes]
+
+    save_case(tmp_path, "case_1", Made(), arrays[1], META)
+    assert Made.asked == [(0, 64), (64, 128), (128, 130)]
+    for name in ("case_1_image.b2nd", "case_1_label.b2nd"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_case_that_fails_half_way_leaves_the_earlier_one(arrays, folder, tmp_path):
+    save_case(tmp_path, "case_1", *arrays, META)
+    broken = arrays[0].copy()
+    broken[-1] = np.nan  # in the last row of chunks
+    with pytest.raises(StoreError, match="normalise"):
+        save_case(tmp_path, "case_1", broken, 0 * arrays[1], META)
+    assert len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
 def test_what_cannot_be_stored_is_refused(arrays, tmp_path):
     image, label = arrays
     with pytest.raises(StoreError, match=r"a_image\.b2nd: .*differ"):

@@ -17,11 +17,12 @@ comes after, bounds it.
 """
 
 from hermes.resample.general import resample_to
-from hermes.resample.grid import resampled_affine, target_grid
+from hermes.resample.grid import box_on_grid, resampled_affine, target_grid
 from hermes.resample.image import resample_image
 from hermes.resample.label import resample_label, resample_label_to
 
 __all__ = [
+    "box_on_grid",
     "resample_image",
     "resample_label",
     "resample_label_to",

@@ -40,3 +40,22 @@ def resampled_affine(affine: Affine, size: Sequence[int], target_spacing_mm: Spa
 def centres(size: int, target_size: int, step: float) -> np.ndarray:
     """Target voxel centres as source indices: the middles of both axes coincide."""
     return (np.arange(target_size) - (target_size - 1) / 2) * step + (size - 1) / 2
+
+
+def box_on_grid(
+    box: tuple[slice, slice, slice],
+    size: Sequence[int],
+    spacing_mm: Spacing,
+    target_spacing_mm: Spacing,
+) -> tuple[slice, slice, slice]:
+    """The target voxels that a box (z, y, x) of source voxels touches."""
+    target_size, offset_mm = target_grid(size, spacing_mm, target_spacing_mm)
+    sides = []
+    for side, old, new, offset, length in zip(
+        box, spacing_mm, target_spacing_mm, offset_mm, target_size, strict=True
+    ):
+        # from the outer faces of the source voxels to indices of target voxels
+        first = np.floor(((side.start - 0.5) * old - offset) / new + 0.5)
+        last = np.ceil(((side.stop - 0.5) * old - offset) / new + 0.5)
+        sides.append(slice(max(0, int(first)), min(length, int(last))))
+    return tuple(sides)

@@ -1,10 +1,43 @@
 # in:  data/<study>/canonical/<dataset>/
 # out: data/<study>/preprocessed/<dataset>/: chunked arrays on the training grid, cases.tsv
+# The cases of a large dataset are shared out in blocks, a job each; `preprocess` then finds them done
+# and gathers them, or does whatever is not.
+
+
+rule preprocess_block:
+    input:
+        cases=rules.convert.output.cases,
+        code=code("preprocess"),
+    output:
+        cases=temp(f"{DATA}/preprocessed/{{dataset}}/block_{{block}}_of_{{blocks}}.tsv"),
+    log:
+        f"logs/{STUDY}/preprocess/{{dataset}}_{{block}}_of_{{blocks}}.log",
+    wildcard_constraints:
+        block="[0-9]+",
+        blocks="[0-9]+",
+    priority: 71
+    threads: WORKERS
+    resources:
+        mem_mb=lambda w, threads: CASE_MB * threads,
+    params:
+        values=lambda w: call(
+            **preprocessing(w.dataset), block=[int(w.block) - 1, int(w.blocks)]
+        ),
+        paths=lambda w, input, output, threads: call(
+            cases=input.cases,
+            out=output.cases,
+            workers=threads,
+        ),
+    message:
+        "Preprocess: {wildcards.dataset}, block {wildcards.block} of {wildcards.blocks}"
+    shell:
+        "{STAGE} preprocess {params.values:q} {params.paths:q} {log:q}"
 
 
 rule preprocess:
     input:
         cases=rules.convert.output.cases,
+        blocks=lambda w: blocks_of(w.dataset),
         code=code("preprocess"),
     output:
         cases=f"{DATA}/preprocessed/{{dataset}}/cases.tsv",
@@ -12,17 +45,10 @@ rule preprocess:
         f"logs/{STUDY}/preprocess/{{dataset}}.log",
     priority: 70
     threads: WORKERS
+    resources:
+        mem_mb=lambda w, threads: CASE_MB * threads,
     params:
-        values=lambda w: call(
-            dataset=w.dataset,
-            canonical=f"{DATA}/canonical/{w.dataset}",
-            folder=f"{DATA}/preprocessed/{w.dataset}",
-            classes=len(PLAN.cards[w.dataset].labels),
-            spacing_mm=PLAN.spacing_mm(w.dataset),
-            keep_native_z=w.dataset in PLAN.study.preprocess.keep_native_z,
-            intensity=PLAN.intensity(w.dataset),
-            seed=PLAN.study.seed,
-        ),
+        values=lambda w: call(**preprocessing(w.dataset)),
         paths=lambda w, input, output, threads: call(
             cases=input.cases,
             out=output.cases,
