@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from hermes.convert.case import COLUMNS
+from hermes.quality import measure
+from hermes.quality.anatomy import load_relations
+from hermes.quality.facts import DatasetFacts
+from hermes.quality.judge import judge
+from hermes.quality.measurements import read_measurements
 from hermes.registry import load_structures
 from hermes.tables import write_tsv
 from hermes.volume import Volume, write_nifti
 
 CONFIG = Path(__file__).parents[1] / "config"
+RELATIONS = load_relations(CONFIG / "anatomy.tsv")
 SIZE = (40, 32, 48)  # z y x
 SPACING_MM = 8.0
 
@@ -123,3 +129,30 @@ def facts(**changes) -> dict:
         "spacing_mm": 8.0,
     }
     return plain | changes
+
+
+def measured(folder, cases, modality="ct"):
+    """Write a dataset, measure it, and read the measurements."""
+    table = write(folder, cases, modality)
+    tables = folder / "measured.tsv", folder / "structures.tsv"
+    names = [label["structure"] for label in facts()["labels"]]
+    measure.run(
+        dataset="bodies",
+        canonical=folder,
+        structures=names,
+        cases=table,
+        measured=tables[0],
+        measured_structures=tables[1],
+    )
+    return read_measurements(*tables)
+
+
+def findings(folder, cases, rejected=(), modality="ct", **changes):
+    """Measure and judge a dataset."""
+    known = DatasetFacts.model_validate(facts(**changes))
+    return judge(known, measured(folder, cases, modality), list(rejected), RELATIONS)
+
+
+def only(found, check):
+    """Warnings and errors of one check."""
+    return [f for f in found if f.check == check and f.severity > 1]

@@ -20,6 +20,10 @@ MANY_REJECTED = 0.1
 ISOLATED = 1.5
 """ASSUME: ratio of a spacing to the nearest other one in the dataset that makes it stand alone."""
 
+VARIED = 1.3
+"""ASSUME: ratio of the upper to the lower quartile of a spacing from which on one alone is nothing
+to wonder at."""
+
 EXTENT_MM = (30.0, 2300.0)
 """ASSUME: field of view, from a vertebra to a tall person; a stack of slices may be thin."""
 
@@ -109,12 +113,14 @@ def check_spacing(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Fi
         )
         findings.append(Finding(facts.name, "", "error", "spacing", text))
     for axis, letter in enumerate("zyx"):
+        low, high = np.percentile(values[:, axis], (25, 75))
+        level = "note" if high > VARIED * low else "warning"
         for index in _isolated(values[:, axis]):
             text = (
                 f"spacing along {letter} {values[index, axis]:.4g} mm; no other scan is within a "
                 f"factor of {ISOLATED:g} (median {np.median(values[:, axis]):.4g} mm)"
             )
-            findings.append(Finding(facts.name, cases[index].name, "warning", "spacing", text))
+            findings.append(Finding(facts.name, cases[index].name, level, "spacing", text))
     for case in cases:
         extent = np.multiply(case.spacing_mm, case.size)
         if np.median(extent) < EXTENT_MM[0] or extent.max() > EXTENT_MM[1]:

@@ -113,21 +113,35 @@ def telling_cases(
     richness = max((len(case.structures) for case in cases), default=0)
     rich = [case for case in cases if len(case.structures) >= 0.8 * richness]
     typical = min(rich, key=lambda case: (odd[case.name], case.name), default=None)
-    by_name = {case.name: case for case in cases}
-    chosen = [by_name[name] for name in doubt if name in by_name][: PICTURES - 1]
-    rest = [case for case in cases if case not in chosen and case is not typical]
-    rest.sort(key=lambda case: (case.name not in doubt, -odd[case.name], case.name))
-    chosen += rest[: PICTURES - 1 - len(chosen)]
-    odd_words = "furthest from the usual volumes" if len(cases) > PICTURES else ""
+    order = list(doubt)
+    rest = [case for case in cases if case is not typical or case.name in doubt]
+    rest.sort(
+        key=lambda case: (
+            order.index(case.name) if case.name in doubt else len(order),
+            typical is not None and case.patient == typical.patient,
+            -odd[case.name],
+            case.name,
+        )
+    )
+    words = "furthest from the usual volumes" if len(cases) > PICTURES else ""
     shown = [
         (case, doubt[case.name].level, doubt[case.name].message)
         if case.name in doubt
-        else (case, "ok", odd_words)
-        for case in chosen
+        else (case, "ok", words)
+        for case in _other_patients(rest)[: PICTURES - 1]
     ]
-    if typical is not None and typical not in chosen:
-        shown.append((typical, "ok", "nearest to the usual volumes" if odd_words else ""))
+    if typical is not None and typical not in [case for case, _, _ in shown]:
+        shown.append((typical, "ok", "nearest to the usual volumes" if words else ""))
     return shown
+
+
+def _other_patients(cases: Sequence[CaseMeasured]) -> list[CaseMeasured]:
+    """The first case of each patient, then the others."""
+    firsts: dict[str, CaseMeasured] = {}
+    for case in cases:
+        firsts.setdefault(case.patient, case)
+    leading = list(firsts.values())
+    return leading + [case for case in cases if case is not firsts[case.patient]]
 
 
 def _picture(facts: DatasetFacts, canonical: Path, case: CaseMeasured) -> dict[str, str]:

@@ -33,6 +33,9 @@ UNUSUAL_RATIO, EXTREME_RATIO = 1.5, 2.5
 SCALED = 1.8
 """ASSUME: ratio of all of a case's volumes to the medians that tells of a wrong spacing."""
 
+MANY_ALIKE = 5
+"""ASSUME: so many structures are not all changed alike by a disease, as three of a heart are."""
+
 SCALE_SPREAD = 1.35
 """ASSUME: ratio by which single structures may differ from the case's common one."""
 
@@ -83,8 +86,8 @@ def check_volumes(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Fi
     organs = [label for label in facts.labels if label.kind != "lesion"]
     doubted, found = _against_adults(facts, organs, usual)
     found += _against_published(facts, usual, doubted)
-    scaled = {case.name: ratio for case in cases if (ratio := _common_ratio(case, organs, usual))}
-    found += [_scale_finding(facts, name, ratio) for name, ratio in scaled.items()]
+    scaled = {case.name: scale for case in cases if (scale := _common_ratio(case, organs, usual))}
+    found += [_scale_finding(facts, name, *scale) for name, scale in scaled.items()]
     for case in cases:
         if case.name not in scaled:
             found += _case_findings(facts, case, organs, usual, doubted)
@@ -168,8 +171,8 @@ def _misfit(facts: DatasetFacts, label: LabelFacts, volume_ml: float) -> float:
 
 def _common_ratio(
     case: CaseMeasured, organs: Iterable[LabelFacts], usual: Mapping[str, Usual]
-) -> float | None:
-    """Ratio of a case's volumes to the medians where all share it and it is far from one."""
+) -> tuple[float, int] | None:
+    """Ratio to the medians that a case's volumes share, far from one, and how many share it."""
     whole = [(name, e) for name, e in case.structures.items() if not e.cut]
     names = {label.structure for label in organs}
     ratios = [
@@ -183,15 +186,16 @@ def _common_ratio(
     alike = sum(abs(ratio - common) <= math.log(SCALE_SPREAD) for ratio in ratios)
     if abs(common) < math.log(SCALED) or alike < 0.75 * len(ratios):
         return None
-    return math.exp(common)
+    return math.exp(common), len(ratios)
 
 
-def _scale_finding(facts: DatasetFacts, case: str, ratio: float) -> Finding:
+def _scale_finding(facts: DatasetFacts, case: str, ratio: float, number: int) -> Finding:
     message = (
-        f"all structures have about {times(ratio)} their usual volume: the spacing may be wrong "
-        f"(or a very {'large person' if ratio > 1 else 'small person or a child'})"
+        f"all {number} structures have about {times(ratio)} their usual volume: the spacing may be "
+        f"wrong (or {'a very large person' if ratio > 1 else 'a child'}, or disease of all of them)"
     )
-    return Finding(facts.name, case, "error", "volumes", message)
+    level = "error" if number >= MANY_ALIKE else "warning"
+    return Finding(facts.name, case, level, "volumes", message)
 
 
 def _case_findings(

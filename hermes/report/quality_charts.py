@@ -172,7 +172,10 @@ def volume_scale(volumes: Iterable[Number]) -> LogScale:
 
 def volume_axis(scale: LogScale) -> str:
     """The axis above the strips."""
-    parts = [text(scale(v), 11, f"{v:,g}", "middle") for v in scale.ticks()]
+    ends = {True: "end", False: "middle"}
+    parts = [
+        text(scale(v), 11, f"{v:,g}", ends[scale(v) > STRIP_WIDTH - 16]) for v in scale.ticks()
+    ]
     return svg(STRIP_WIDTH, 14, "Volume in ml, logarithmic", parts)
 
 
