@@ -9,6 +9,7 @@ from method_cases import METHODS, SPEC, ask, batch_of, fresh, paper_spec, sample
 
 from hermes.models import build_model, grow, load_model, save_model
 from hermes.models.build import method_of
+from hermes.models.cost import count_macs
 from hermes.optim import Lamb
 
 # the padded rows of a batch come last; this one mixes all datasets and repeats one
@@ -64,6 +65,13 @@ def test_multitalent_with_an_output_per_class_of_every_dataset():
     apart = dataclasses.replace(spec, tasks=sum(tasks.values(), ()), datasets=tasks)
     with torch.device("meta"):
         assert count(build_model(apart)) == 40_563_252
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_costs_are_counted_without_computing(method):
+    """Heads and prompts come on top of the backbone, and the backbone is most of it."""
+    backbone = count_macs(spec_of("traditional"), "ct", 32)
+    assert backbone <= count_macs(spec_of(method), "ct", 32) < 1.1 * backbone
 
 
 @torch.no_grad()

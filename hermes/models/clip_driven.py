@@ -65,10 +65,11 @@ class CLIPDriven(nn.Module):
     ) -> ModelOutput:
         """Logits of the wanted tasks; dataset and modality are not looked at."""
         check_size(image)
+        columns = wanted_columns(tasks)
         features = self.backbone.encoder(image)
         numbers = self.head_numbers(features[-1], tasks)
         voxels = self.pre_head(self.backbone.decoder(features))
-        samples = zip(voxels, numbers, tasks >= 0, strict=True)
+        samples = zip(voxels, numbers, columns, strict=True)
         logits = torch.stack([class_heads(*sample) for sample in samples])
         return ModelOutput(logits.unflatten(2, image.shape[2:]))
 
@@ -80,21 +81,27 @@ class CLIPDriven(nn.Module):
             return self.controller(torch.cat([images, classes], -1))
 
 
+def wanted_columns(tasks: Int[Tensor, "b k"]) -> list[list[int]]:
+    """Of each image, the columns that are not padded (all on the meta device)."""
+    rows = torch.zeros(tasks.shape).tolist() if tasks.is_meta else tasks.tolist()
+    return [[column for column, task in enumerate(row) if task >= 0] for row in rows]
+
+
 def class_heads(
-    voxels: Float[Tensor, "8 n"], numbers: Float[Tensor, "k p"], real: Tensor
+    voxels: Float[Tensor, "8 n"], numbers: Float[Tensor, "k p"], columns: list[int]
 ) -> Float[Tensor, "k n"]:
     """Logits of an image's classes; those of padded ones, 0, cost nothing.
 
     The first layer of all classes is one product, since all see the same voxels.
     """
-    wanted = slice(None) if real.is_meta or bool(real.all()) else real.nonzero()[:, 0]
-    first, *others = split_parameters(numbers[wanted], HEAD_WIDTHS)
+    first, *others = split_parameters(numbers[columns], HEAD_WIDTHS)
     weight, bias = (part.flatten(0, 1) for part in first)
     hidden = torch.addmm(bias[:, None], weight, voxels).unflatten(0, (-1, WIDTH))
     logits = apply_layers(F.relu_(hidden), others)[:, 0]
-    if isinstance(wanted, slice):
+    if len(columns) == len(numbers):
         return logits
-    return logits.new_zeros(len(real), logits.shape[1]).index_copy(0, wanted, logits)
+    index = torch.tensor(columns, dtype=torch.int64, device=logits.device)
+    return logits.new_zeros(len(numbers), logits.shape[1]).index_copy(0, index, logits)
 
 
 class LearnableEmbedding(nn.Module):
