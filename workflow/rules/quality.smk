@@ -14,6 +14,9 @@ rule measure:
         f"logs/{STUDY}/measure/{{dataset}}.log",
     priority: 74
     threads: WORKERS
+    resources:
+        # a process holds one case; 1.5 times its two volumes, of which the largest have 0.8 GB
+        mem_mb=lambda w, threads: 1500 * threads,
     params:
         values=lambda w: call(
             dataset=w.dataset,
