@@ -132,6 +132,35 @@ def test_references_elsewhere_are_answered_with_where_they_are(raw, card, label,
     assert finding.change == change
 
 
+@pytest.mark.parametrize(
+    ("folder", "pattern", "change"),
+    [
+        ("mr/{:d}/T2", "mr/{case}", "mr/{case}/T2"),
+        ("mr/{:d}", "mr/{case}/T2", "mr/{case}"),
+        ("top/mr/{:d}", "mr/{case}", "top/mr/{case}"),
+    ],
+)
+def test_series_that_lie_in_another_folder(raw, tmp_path, folder, pattern, change):
+    image, _ = fabricate.anatomy()
+    for number in (1, 2):
+        names = [f"s{k}.dcm" for k in range(len(image))]
+        fabricate.save_series(raw / folder.format(number), image, names)
+    source = {"pattern": pattern, "format": "dicom", "label": {"format": "none"}}
+    card = fabricate.write_card(tmp_path / "toy.yaml", [source])
+    assert only_problem(check(card, raw, STRUCTURES)).change == f"pattern: {change} (matches 2)"
+
+
+def test_one_of_several_probability_maps_has_another_name(raw, tmp_path):
+    fill(raw, label="maps/img{:04d}_liver.nii.gz", make_label=shares)
+    fill(raw, label="maps/img{:04d}_spleen.nii.gz", make_label=shares)
+    maps = {6: "maps/{case}_liver.nii.gz", 1: "maps/{case}_milt.nii.gz"}
+    source = NIFTI | {"label": {"format": "probability", "maps": maps}}
+    card = fabricate.write_card(tmp_path / "toy.yaml", [source])
+    finding = only_problem(check(card, raw, STRUCTURES))
+    assert "needs maps/img0001_milt.nii.gz, which is not there" in finding.what
+    assert finding.change == "label path: maps/{case}_spleen.nii.gz"
+
+
 def test_nnunet_names_differ_by_the_channel(raw, card):
     fill(raw, image="images/x_{:03d}_0000.nii.gz", label="labels/x_{:03d}.nii.gz")
     change = only_problem(check(card, raw, STRUCTURES)).change

@@ -199,6 +199,8 @@ def refused(scans: Sequence[Scan], explained: set[str]) -> Iterator[Finding]:
 
 
 def _advice(scan: Scan) -> str:
+    if scan.step == "image" and scan.case.image.frames:
+        return "correct `frames` in the card, or the table that it names"
     if scan.step == "image" and scan.dimensions > 3:
         return "name the frames to use in the card (`frames`), or give files of one volume"
     peek = scan.peek

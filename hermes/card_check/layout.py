@@ -136,31 +136,38 @@ def _without_match(
     card: Card, raw: RawFolder, matched: list[Matched], unused: tuple[str, ...]
 ) -> Iterator[Finding]:
     """A pattern without any match is a problem where some unused file may be meant by it."""
+    free = {"nifti": [*unused], "dicom": _folders_of(unused)}
+    told = set()
     for source, found in zip(card.images, matched, strict=True):
-        if found.paths:
+        if found.paths or source.pattern in told:
             continue
-        what = f"{source.pattern}: matches no {'folder' if source.format == 'dicom' else 'file'}"
-        other = raw.files if source.format == "dicom" else raw.folders
-        regex = compile_pattern(source.pattern)
-        if any(regex.fullmatch(path) for path in other):
-            form = "nifti" if source.format == "dicom" else "dicom"
-            kind = "files" if form == "nifti" else "folders"
-            yield Finding(f"{what}, but {kind} of that name are there", f"format: {form}")
-            continue
-        free = _folders_of(unused) if source.format == "dicom" else unused
-        if correction := correct(source.pattern, free):
-            yield Finding(
-                f"{what}; {correction.why}, such as {correction.matched[0]}",
-                f"pattern: {correction.pattern} (matches {len(correction.matched):,})",
-            )
-        elif not any(other.cases for other in matched):
-            near = nearest_path(source.pattern, free)
-            yield Finding(
-                f"{what}" + (f"; the nearest path is {near}" if near else ""),
-                "write the pattern after a path that is there, with {case} for what differs",
-            )
-        else:
-            yield Finding(what, "nothing, if the entry is for another copy", problem=False)
+        told.add(source.pattern)
+        finding, meant = _unmatched(source, raw, free[source.format], matched)
+        free[source.format] = [path for path in free[source.format] if path not in meant]
+        yield finding
+
+
+def _unmatched(
+    source: ImageSource, raw: RawFolder, free: list[str], matched: list[Matched]
+) -> tuple[Finding, set[str]]:
+    """What to say of a pattern without a match, and the paths that it may be meant for."""
+    what = f"{source.pattern}: matches no {'folder' if source.format == 'dicom' else 'file'}"
+    other = raw.files if source.format == "dicom" else raw.folders
+    if _any(source.pattern, other):
+        form = "nifti" if source.format == "dicom" else "dicom"
+        kind = "files" if form == "nifti" else "folders"
+        return Finding(f"{what}, but {kind} of that name are there", f"format: {form}"), set()
+    if correction := correct(source.pattern, free):
+        what = f"{what}; {correction.why}, such as {correction.matched[0]}"
+        change = f"pattern: {correction.pattern} (matches {len(correction.matched):,})"
+        return Finding(what, change), set(correction.matched)
+    if any(entry.cases for entry in matched):
+        return Finding(what, "nothing, if the entry is for another copy", problem=False), set()
+    near = nearest_path(source.pattern, free)
+    return Finding(
+        what + (f"; the nearest path is {near}" if near else ""),
+        "write the pattern after a path that is there, with {case} for what differs",
+    ), set()
 
 
 def _folders_of(paths: Iterable[str]) -> list[str]:

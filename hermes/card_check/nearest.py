@@ -126,6 +126,9 @@ def _candidates(pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]
     parts = pattern.split("/")
     for k in range(1, len(parts)):
         yield "/".join(parts[k:]), f"the files lie {_folders(k)} higher"
+    if len(parts) > 1:
+        yield "/".join(parts[:-1]), "the series lies in the folder itself"
+    yield from _longer(pattern, paths)
     yield from _other_case(pattern, paths)
     yield from _other_name(pattern, paths)
 
@@ -157,6 +160,14 @@ def _deeper(pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     parts = [column[0] if len(set(column)) == 1 else f"{{{next(names)}}}" for column in columns]
     rest = pattern if len(below) > 1 else below.pop()
     yield f"{'/'.join(parts)}/{rest}", f"the files lie {_folders(depth)} deeper"
+
+
+def _longer(pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Further folders below the one that the pattern names, for a series."""
+    regex = re.compile(f"{compile_pattern(pattern).pattern}/(?P<below_>.+)")
+    below = Counter(match["below_"] for match in map(regex.fullmatch, paths) if match)
+    for rest, _ in below.most_common(3):
+        yield f"{pattern}/{rest}", "the series lies in a folder below"
 
 
 def _other_case(pattern: str, paths: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Images whose reference segmentation is not where the card says."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
 from hermes.card_check.finding import Finding, count, examples
@@ -18,7 +18,7 @@ def without_reference(layout: Layout, raw: RawFolder) -> tuple[list[Finding], se
     """Explain missing references; also return the cases that this explains."""
     lacking: dict[str, list[Job]] = defaultdict(list)
     for job in layout.jobs:
-        if job.sources is None and _lacks(job, raw):
+        if job.sources is None and _lacking(job, raw):
             lacking[job.case.image.pattern].append(job)
     used = {
         path
@@ -46,13 +46,14 @@ def _patterns(job: Job) -> Sequence[str]:
     return list(label.maps.values()) if label.format == "probability" else [label.path]
 
 
-def _lacks(job: Job, raw: RawFolder) -> bool:
-    try:
-        for pattern in _patterns(job):
+def _lacking(job: Job, raw: RawFolder) -> str:
+    """The first pattern of a case's references that stands for no path; "" where all do."""
+    for pattern in _patterns(job):
+        try:
             raw.locate(pattern, job.case.holes)
-    except CaseError:
-        return True
-    return False
+        except CaseError:
+            return pattern
+    return ""
 
 
 def _matches_references(pattern: str, jobs: list[Job]) -> Finding:
@@ -67,7 +68,7 @@ def _matches_references(pattern: str, jobs: list[Job]) -> Finding:
 
 def _missing(jobs: list[Job], total: int, layout: Layout, raw: RawFolder) -> Finding:
     first = jobs[0]
-    pattern = _patterns(first)[0]
+    pattern = _lacking(first, raw)
     wanted = fill(pattern, first.case.holes)
     what = f"{len(jobs):,} of {count(total, 'image')} without a reference"
     example = f"{first.case.path} needs {wanted}, which is not there"
@@ -77,8 +78,9 @@ def _missing(jobs: list[Job], total: int, layout: Layout, raw: RawFolder) -> Fin
             f"{what} ({names}): {example}",
             "add the references or take the images out: the converter leaves these cases out",
         )
-    images = {job.case.path for job in layout.jobs}
-    free = [path for path in (*layout.unused, *raw.folders) if path not in images]
+    taken = {job.case.path for job in layout.jobs}
+    taken |= {fill(other, first.case.holes) for other in _patterns(first)}
+    free = [path for path in (*layout.unused, *raw.folders) if path not in taken]
     near = nearest_path(wanted, free)
     seen = f"{what}: {example}" + (f"; the nearest path is {near}" if near else "")
     if near and without_zeros(near) == without_zeros(wanted):
@@ -95,6 +97,9 @@ def _corrections(
 ) -> Iterator[tuple[int, str, str]]:
     """Yield (images helped of those tried, what to write, why)."""
     tried = jobs[:TRIED]
+    own = _with_holes(near, jobs[0].case.holes)
+    if "{" in own:
+        yield sum(_found(own, job, raw) for job in tried), f"label path: {own}", ""
     if correction := correct(pattern, free):
         helped = sum(_found(correction.pattern, job, raw) for job in tried)
         yield helped, f"label path: {correction.pattern}", f": {correction.why}"
@@ -106,6 +111,13 @@ def _corrections(
             yield helped, change, ""
         else:
             yield helped, f"pattern: {both[0]} and {change}", ": the names differ"
+
+
+def _with_holes(path: str, holes: Mapping[str, str]) -> str:
+    """A path as a pattern: what an image's placeholders stand for becomes these placeholders."""
+    for name, text in sorted(holes.items(), key=lambda hole: -len(hole[1])):
+        path = path.replace(text, f"{{{name}}}")
+    return path
 
 
 def _found(pattern: str, job: Job, raw: RawFolder) -> bool:
