@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 
+from hermes.study import load_plan
 from hermes.tables import read_tsv
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +93,23 @@ def scan(seed: int) -> tuple[np.ndarray, np.ndarray]:
     label[0, 0] = 9
     image += np.array([0, 0, 0, 350, 350, 0, 0, 250, 0, 0])[label]
     return image.astype(np.int16), label
+
+
+def test_what_the_page_shows_is_a_study(tmp_path):
+    page = (ROOT / "docs" / "add-a-dataset.md").read_text(encoding="utf-8")
+    card, study, table = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / "config", config)
+    (config / "datasets" / "my_spine.yaml").write_text(card)
+    (config / "studies" / "mystudy.yaml").write_text(study)
+    with open(config / "tables.yaml", "a") as handle:
+        handle.write(table)
+    plan = load_plan(config, "mystudy")
+    assert plan.cards["my_spine"].tasks == ("my_spine/vertebral_body", "my_spine/vertebral_arch")
+    assert plan.tables["mytable"].scored() == [
+        ("resunet-my_spine", "my_spine"),
+        ("hermes-r", "my_spine"),
+    ]
 
 
 @pytest.fixture(scope="module")
