@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,10 +40,8 @@ def snakemake(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_dry_run_of_the_papers_study_says_what_is_missing_and_is_quick(checkout):
-    begun = time.perf_counter()
+def test_dry_run_of_the_papers_study_says_what_is_missing(checkout):
     done = snakemake(checkout, "-n", "--config", "study=paper", "--", "results/table2.csv")
-    assert time.perf_counter() - begun < 10
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr.count("Datasets of the study paper: 0 of 13 are in place.") == 1
     assert "needs accept=kits" in done.stderr and "--config without=" in done.stderr
