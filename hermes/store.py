@@ -134,8 +134,10 @@ class _Rounded:
 
     def __getitem__(self, planes: slice) -> np.ndarray:
         with np.errstate(over="ignore"):
-            steps = np.rint(self.image[planes] / np.float32(IMAGE_STEP))
-            rounded = (steps * IMAGE_STEP).astype(np.float16)
+            steps = self.image[planes] / np.float32(IMAGE_STEP)
+            np.rint(steps, out=steps)
+            steps *= IMAGE_STEP
+            rounded = steps.astype(np.float16)
         if not np.isfinite(rounded).all():
             raise StoreError(f"{self.path}: values not finite as float16; normalise the image")
         return rounded

@@ -93,7 +93,10 @@ class Normalised:
     def __getitem__(self, planes: slice) -> np.ndarray:
         z, y, x = self._box
         image = self._image[z.start + planes.start : z.start + planes.stop]
-        return self._window.apply(image[:, y, x]).astype(np.float16)
+        result = np.empty((len(image), *self.shape[1:]), np.float16)
+        for plane, scores in zip(image, result, strict=True):  # double precision, one at a time
+            scores[:] = self._window.apply(plane[None, y, x])[0]
+        return result
 
 
 def preprocess_case(
