@@ -32,7 +32,7 @@ title: {name}
 description: not described yet
 citation: none
 licence: {{name: not stated}} # under which terms the scans may be used
-access: {{kind: http, instructions: Put the scans into the raw folder.}}
+access: {{kind: own, instructions: Put the scans into the raw folder.}}
 role: sample # of your own; upstream and downstream are the paper's sets
 region: not stated
 clinical_target: not stated
@@ -165,7 +165,7 @@ def _preliminary(name: str, image: str, reference: str) -> Card:
             **unsaid,
             "name": name,
             "licence": {"name": "-"},
-            "access": {"kind": "http", "instructions": "-"},
+            "access": {"kind": "own", "instructions": "-"},
             "role": "sample",
             "modality": "unknown",
             "images": [source],

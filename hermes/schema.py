@@ -28,8 +28,8 @@ class Licence(Closed):
 
 
 class Access(Closed):
-    kind: Literal["http", "synapse", "kaggle", "agreement", "request", "package"] = Field(
-        description="how a copy is obtained"
+    kind: Literal["http", "synapse", "kaggle", "agreement", "request", "package", "own"] = Field(
+        description="how a copy is obtained; own: scans of one's own, whose terms ask for nothing"
     )
     url: str = Field("", description="the page where a person asks for or finds the data")
     instructions: str = Field(

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from fabricate import write_card
 
+from hermes.convert.find import find_cases
 from hermes.convert.patterns import compile_pattern, natural
 from hermes.convert.raw import CaseError, ConvertError, RawFolder
+from hermes.registry import load_card
 from hermes.tables import TableError, read_tsv, write_tsv
 
 
@@ -46,6 +49,15 @@ def test_locate_finds_files_folders_and_names_with_unknown_parts():
         raw.locate("{case}/set_*.dcm", {"case": "p2"})
     with pytest.raises(CaseError, match=r"p3/set_\*\.dcm: no such file or folder"):
         raw.locate("{case}/set_*.dcm", {"case": "p3"})
+
+
+def test_reference_beside_its_image_is_no_image(tmp_path):
+    label = {"format": "nifti", "path": "{case}_seg.nii.gz"}
+    card = load_card(
+        write_card(tmp_path / "toy.yaml", [{"pattern": "{case}.nii.gz", "label": label}])
+    )
+    raw = folder("p1.nii.gz", "p1_seg.nii.gz", "p2.nii.gz", "p2_seg.nii.gz")
+    assert [case.name for case in find_cases(card, raw)] == ["p1", "p2"]
 
 
 def test_resource_forks_and_dot_files_are_passed_over(tmp_path):

@@ -25,7 +25,7 @@ title: Two blobs
 description: A bright and a brighter blob in noise.
 citation: none
 licence: {name: CC0-1.0}
-access: {kind: http, instructions: Put the scans into the raw folder.}
+access: {kind: own, instructions: Put the scans into the raw folder.}
 role: sample
 region: Abdomen
 clinical_target: Organs

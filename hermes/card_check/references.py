@@ -20,22 +20,10 @@ def without_reference(layout: Layout, raw: RawFolder) -> tuple[list[Finding], se
     for job in layout.jobs:
         if job.sources is None and _lacking(job, raw):
             lacking[job.case.image.pattern].append(job)
-    used = {
-        path
-        for job in layout.jobs
-        if job.sources
-        for paths in job.sources.labels.values()
-        for path in paths
-    }
     findings: list[Finding] = []
     for pattern, jobs in lacking.items():
-        references = [job for job in jobs if job.case.path in used]
-        others = [job for job in jobs if job.case.path not in used]
-        if references:
-            findings.append(_matches_references(pattern, references))
-        if others:
-            total = sum(job.case.image.pattern == pattern for job in layout.jobs)
-            findings.append(_missing(others, total - len(references), layout, raw))
+        total = sum(job.case.image.pattern == pattern for job in layout.jobs)
+        findings.append(_missing(jobs, total, layout, raw))
     return findings, {job.case.name for jobs in lacking.values() for job in jobs}
 
 
@@ -54,16 +42,6 @@ def _lacking(job: Job, raw: RawFolder) -> str:
         except CaseError:
             return pattern
     return ""
-
-
-def _matches_references(pattern: str, jobs: list[Job]) -> Finding:
-    paths = [job.case.path for job in jobs]
-    return Finding(
-        f"{pattern}: also matches {count(len(paths), 'reference')}, taken for images: "
-        f"{examples(paths)}",
-        "a pattern that only the images match; if there is none, put the references into a folder "
-        "of their own (links will do)",
-    )
 
 
 def _missing(jobs: list[Job], total: int, layout: Layout, raw: RawFolder) -> Finding:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hermes.convert.patterns import compile_pattern, last_number, natural
+from hermes.convert.patterns import compile_pattern, fill, last_number, natural
 from hermes.convert.raw import ConvertError, RawFolder
 from hermes.schema import Card, ImageSource, Modality
 
@@ -25,6 +25,9 @@ class Case:
 def find_cases(card: Card, raw: RawFolder) -> list[Case]:
     """Find every case of a card, in natural order of the names.
 
+    A file that is the reference of another case is no image, though a pattern may match both
+    (`x.nii.gz` and `x_seg.nii.gz` in one folder).
+
     Raises:
         ConvertError: nothing matches any pattern, or two images claim one name.
     """
@@ -35,8 +38,19 @@ def find_cases(card: Card, raw: RawFolder) -> list[Case]:
             f"{raw.root}: no case of {card.name!r} among {len(raw.files)} files; expected paths "
             f"below this folder:\n  {expected}"
         )
+    cases = _without_references(cases)
     _reject_twins(card, raw, cases)
     return sorted(cases, key=lambda case: natural(case.name))
+
+
+def _without_references(cases: list[Case]) -> list[Case]:
+    images = {case.path for case in cases}
+    references = {
+        path
+        for case in cases
+        if (path := fill(case.image.label.path, case.holes)) in images and path != case.path
+    }
+    return [case for case in cases if case.path not in references]
 
 
 def _of_source(card: Card, source: ImageSource, raw: RawFolder) -> Iterable[Case]:
