@@ -107,8 +107,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def size_of_file(path: Path) -> int:
-    """Return a file's size in bytes; 0 where there is none."""
-    return path.stat().st_size if path.is_file() else 0
+    """Return a file's size in bytes; 0 where there is none.
+
+    Another process may put a part in its place between two questions, so only one is asked.
+    """
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def list_files(root: Path) -> list[str]:
