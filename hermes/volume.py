@@ -288,9 +288,13 @@ def _raw_frames(path: Path, image: nib.Nifti1Image, frames: list[int]) -> dict[i
     return {frame: raw.astype(stored.newbyteorder("="), copy=False) for frame, raw in found.items()}
 
 
+PIECE = 1 << 24
+"""Bytes asked of a stream at once: a gzip stream holds what it is asked for a second time."""
+
+
 def _fill(stream, buffer: memoryview) -> None:
     while buffer:
-        count = stream.readinto(buffer)
+        count = stream.readinto(buffer[:PIECE])
         if not count:
             raise EOFError(f"{len(buffer)} bytes of voxels are missing")
         buffer = buffer[count:]
