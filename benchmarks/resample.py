@@ -20,13 +20,8 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
-from hermes.resample import (
-    resample_image,
-    resample_label,
-    resample_to,
-    resampled_affine,
-    target_grid,
-)
+from hermes.resample import resample_image, resample_label, resampled_affine, target_grid
+from hermes.resample.general import resample_to
 from hermes.volume import Volume
 
 SLOW_S = 3.0

@@ -7,7 +7,8 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from test_resample import SPACING, TARGET, blobs, noise
 
-from hermes.resample import resample_image, resample_to, resampled_affine
+from hermes.resample import resample_image, resampled_affine
+from hermes.resample.general import resample_to
 from hermes.volume import Volume
 
 

@@ -3,7 +3,8 @@
 Between grids whose axes are parallel, a cubic spline is one matrix per axis: fitting the
 coefficients and evaluating them are both linear, so both fold into one band of weights and a
 volume is resampled by three matrix products (Unser, Aldroubi, Eden 1993, "B-spline signal
-processing"). Oblique targets take the general path, `resample_to`.
+processing"). Oblique targets take the general path,
+`hermes.resample.general.resample_to`, which is imported by itself: its library is slow to load.
 
 Convention: the CENTRES of the two grids coincide, and the fields of view do to within a quarter of
 a target voxel at either end. The size is the rounded quotient of extent and target spacing, so
@@ -16,7 +17,6 @@ to a tenth or so of the step, and is not clipped here: the intensity window of p
 comes after, bounds it.
 """
 
-from hermes.resample.general import resample_to
 from hermes.resample.grid import box_on_grid, resampled_affine, target_grid
 from hermes.resample.image import resample_image
 from hermes.resample.label import resample_label, resample_label_to
@@ -26,7 +26,6 @@ __all__ = [
     "resample_image",
     "resample_label",
     "resample_label_to",
-    "resample_to",
     "resampled_affine",
     "target_grid",
 ]
