@@ -5,6 +5,7 @@ The workflow asks this module and nothing else; it needs no torch, so a dry run 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,15 @@ class Plan:
         }
 
     def training(self, run: str) -> dict:
-        """Training values of a run: the study's, its method's over them, its own over both."""
+        """Training values of a run: the study's, and over them what is said of its method, of
+        runs of a pattern, and of itself, the later over the earlier.
+        """
         values = self.study.train.model_dump(mode="json")
-        overrides = self.study.overrides
-        return values | overrides.get(self.runs[run].method, {}) | overrides.get(run, {})
+        method = self.runs[run].method
+        for name, changed in self.study.overrides.items():
+            if name == method or fnmatchcase(run, name):
+                values |= changed
+        return values
 
     def training_sets(self, run: str) -> list[dict]:
         """What training needs of each dataset of a run, as plain data."""

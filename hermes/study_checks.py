@@ -1,5 +1,6 @@
 """Checks of names that a study, the runs and the tables refer to; mistakes get the nearest name."""
 
+import fnmatch
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def check_overrides(path: Path, study: Study, runs: Mapping[str, Run]) -> None:
     """
     known = {run.method for run in runs.values()} | set(runs)
     for name, values in study.overrides.items():
-        _known(f"{path}: overrides", [name], known)
+        if not fnmatch.filter(runs, name):
+            _known(f"{path}: overrides", [name], known)
         validate(Training, study.train.model_dump() | values, f"{path}: overrides.{name}")
 
 

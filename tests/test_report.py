@@ -41,6 +41,21 @@ def score_file(path, rows):
     return str(path)
 
 
+def model_file(folder, method="traditional"):
+    """The description of a model that `folder` holds."""
+    spec = {
+        "method": method,
+        "backbone": "resunet",
+        "base_channels": 4,
+        "tasks": ["a/liver"],
+        "datasets": {"a": ["a/liver"]},
+        "modalities": ["unknown"],
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "model.json").write_text(json.dumps({"spec": spec, "extra": {"seed": 1}}))
+    return str(folder / "model.json")
+
+
 @pytest.fixture
 def files(tmp_path):
     a = [
@@ -56,7 +71,6 @@ def files(tmp_path):
         for organ, value in (("liver", 0.9), ("tumor", 0.25))
         for grid in ("model", "native")
     ]
-    (tmp_path / "model.json").write_text(json.dumps({"extra": {"seed": 1}}))
     (tmp_path / "split.tsv").write_text("case\tpatient\tsplit\n1\tx\ttest\n2\ty\ttest\n")
     return {
         "scores": {
@@ -64,7 +78,7 @@ def files(tmp_path):
             "net-b": {"b": score_file(tmp_path / "b.tsv", b)},
         },
         "splits": dict.fromkeys("ab", str(tmp_path / "split.tsv")),
-        "models": [str(tmp_path / "model.json")],
+        "models": [model_file(tmp_path / run) for run in ("net-a", "net-b", "net-c")],
     }
 
 
@@ -157,6 +171,13 @@ def test_intervals_are_paired_over_patients(files, tmp_path):
     apart = ["difference", "difference_low", "difference_high"]
     assert list(rows.loc["Other", apart]) == [-10, -10, -10]
     assert "-10.00* (-10.00 to -10.00)" in (tmp_path / "t.md").read_text()
+
+
+def test_a_row_says_what_its_networks_go_without(files, tmp_path):
+    files["models"] = [model_file(tmp_path / run, "clip_driven") for run in ("net-a", "net-b")]
+    render(files, tmp_path)
+    assert (tmp_path / "t.csv").read_text().splitlines()[1].startswith("Net (no text),85.00")
+    assert "| Net (no text) |" in (tmp_path / "t.md").read_text()
 
 
 def test_images_of_one_patient_are_drawn_together():

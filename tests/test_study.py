@@ -65,6 +65,17 @@ def test_a_mistyped_key_is_answered_with_the_nearest(config):
         load_plan(config, "phantom")
 
 
+def test_overrides_reach_runs_of_a_pattern(config):
+    edit(
+        config / "studies" / "phantom.yaml",
+        "overrides:\n",
+        "overrides:\n  resunet-ss_*: {epochs: 3}\n",
+    )
+    plan = load_plan(config, "phantom")
+    assert plan.training("resunet-ss_h")["epochs"] == 3
+    assert plan.training("resunet-bcv")["epochs"] != 3
+
+
 def test_an_unknown_override_is_an_error(config):
     path = config / "studies" / "phantom.yaml"
     path.write_text(path.read_text().replace("  hermes: {", "  hermess: {"))

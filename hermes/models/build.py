@@ -87,6 +87,13 @@ def method_of(spec: ModelSpec) -> Method:
     return choose("method", spec.method, METHODS)
 
 
+def label_of(model: str, spec: ModelSpec) -> str:
+    """A table's name of a model, with what the network's options make of it in brackets."""
+    remark = method_of(spec).remark
+    said = remark(spec) if remark else ""
+    return f"{model} ({said})" if said else model
+
+
 def grow(
     model: nn.Module,
     spec: ModelSpec,

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from hermes.atomic import writing
-from hermes.models.build import ModelSpec, build_model
+from hermes.models.build import ModelSpec, build_model, label_of
 from hermes.models.cost import count_macs, count_parameters, wanted
 from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
@@ -134,7 +134,7 @@ def _row(
     formats = (".3f", ".2f", ".3f", ".1f")
     cells = [format(number, form) for number, form in zip(numbers, formats, strict=True)]
     logger.info("%s: %s GB, %s M, %s s, %s GMAC", row["model"], *cells)
-    return [row["model"], *cells]
+    return [label_of(row["model"], spec), *cells]
 
 
 def measure(

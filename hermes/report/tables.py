@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hermes.atomic import writing
+from hermes.models.build import ModelSpec, label_of
 from hermes.report.dice import (
     ClassMeans,
     class_means,
@@ -81,6 +82,7 @@ def run(
     Raises:
         ReportError: a cell has no value at all; it is named.
     """
+    table = table | {"labels": _labels(table, models)}
     patients = {name: {r["case"]: r["patient"] for r in read_tsv(p)} for name, p in splits.items()}
     whole = {grid: _cells(table, _means(table, scores, patients, grid)) for grid in GRIDS}
     _check(table, whole["model"])
@@ -157,14 +159,28 @@ def _spread(table: dict, whole: Cells, drawn: Cells) -> list[dict[str, str]]:
                 value[0] - whole[table["reference"]][key][0],
                 *interval(apart),
             ]
-            cells = [model, key, *(f"{number:.2f}" for number in numbers)]
+            cells = [table["labels"][model], key, *(f"{number:.2f}" for number in numbers)]
             rows.append(dict(zip(INTERVAL_COLUMNS, cells, strict=True)))
     return rows
 
 
 def _rows(table: dict, cells: Cells) -> list[list[str]]:
     """Rows of text: the model and its cells with two decimals."""
-    return [[model, *(_two(v[0]) for v in values.values())] for model, values in cells.items()]
+    return [
+        [table["labels"][model], *(_two(v[0]) for v in values.values())]
+        for model, values in cells.items()
+    ]
+
+
+def _labels(table: dict, models: list[str]) -> dict[str, str]:
+    """Model -> its label, with what its networks' options make of it."""
+    found = {Path(path).parent.name: Path(path) for path in models}
+    specs = {run: _description(path)["spec"] for run, path in found.items()}
+    return {
+        row["model"]: label_of(row["model"], ModelSpec.from_dict(specs[run]))
+        for row in table["rows"]
+        for run in list(row["runs"].values())[:1]
+    }
 
 
 def _two(value: float) -> str:
@@ -225,8 +241,8 @@ def _markdown(
 
 def _ranges(table: dict, spread: list[dict[str, str]], low: str, high: str) -> list[list[str]]:
     return [
-        [row["model"], *(f"{c[low]} to {c[high]}" for c in spread if c["model"] == row["model"])]
-        for row in table["rows"]
+        [label, *(f"{c[low]} to {c[high]}" for c in spread if c["model"] == label)]
+        for label in table["labels"].values()
     ]
 
 
@@ -236,8 +252,8 @@ def _differences(table: dict, spread: list[dict[str, str]]) -> list[list[str]]:
         mark = "*" if low > 0 or high < 0 else ""
         return f"{float(cell['difference']):+.2f}{mark} ({low:+.2f} to {high:+.2f})"
 
-    others = [row["model"] for row in table["rows"] if row["model"] != table["reference"]]
-    return [[model, *(shown(c) for c in spread if c["model"] == model)] for model in others]
+    others = [label for model, label in table["labels"].items() if model != table["reference"]]
+    return [[label, *(shown(c) for c in spread if c["model"] == label)] for label in others]
 
 
 def _remarks(table: dict) -> list[str]:
@@ -259,8 +275,12 @@ def _remarks(table: dict) -> list[str]:
     return found
 
 
+def _description(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def _model_facts(path: Path) -> dict:
     """What a model's description says of its training."""
-    extra = json.loads(path.read_text(encoding="utf-8"))["extra"]
+    extra = _description(path)["extra"]
     wanted = ("seed", "device", "precision", "parameters", "training")
     return {key: extra[key] for key in wanted if key in extra}
