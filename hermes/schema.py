@@ -24,6 +24,7 @@ class Licence(Closed):
     url: str = Field("", description="where the text can be read")
     commercial: bool | None = Field(None, description="commercial use allowed; null: unclear")
     redistribution: bool | None = Field(None, description="copies may be passed on; null: unclear")
+    disputed: bool = Field(False, description="sources disagree on the terms; the note says how")
     note: str = Field("", description="what sources disagree on, or what was not verified")
 
 
@@ -50,7 +51,14 @@ class Archive(Closed):
     filename: str = Field(description="the file's name, as served")
     bytes: int | None = Field(None, description="size in bytes, where known")
     about_bytes: int | None = Field(
-        None, description="rough size, where the exact one is not published; for the disk check"
+        None,
+        description="rough size (of numbered files: their mean), where the exact one is not "
+        "published; for the disk check, and to stop a transfer that brings far more",
+    )
+    about_unpacked_bytes: int | None = Field(
+        None,
+        description="rough size of the members kept, where it is far from the archive's own; for "
+        "the disk check",
     )
     unofficial: bool = Field(
         False,
@@ -284,7 +292,7 @@ class Card(Closed):
             return "bound to the conditions accepted with an account"
         if self.licence.commercial is False:
             return "not for commercial use"
-        return "sources disagree on its terms" if self.licence.name == "disputed" else ""
+        return "sources disagree on its terms" if self.licence.disputed else ""
 
     @property
     def family(self) -> str:

@@ -39,15 +39,16 @@ def test_the_papers_study_before_anything_is_done(look):
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[0] == "Datasets of the study paper: 0 of 13 are in place."
     told = "\n".join(lines)
-    assert "\nAMOS CT about 24.2 GB to fetch\n" in told
-    assert "\nAMOS MR about 24.2 GB to fetch, with AMOS CT\n" in told
+    assert "\nAMOS CT about 24.2 GB to fetch needs accept=amos_ct\n" in told
+    assert "\nAMOS MR about 24.2 GB to fetch, with AMOS CT needs accept=amos_mr\n" in told
+    assert "\nMSD Pancreas about 11.4 GB to fetch\n" in told
     assert "\nCHAOS 891 MB to fetch needs accept=chaos\n" in told
     assert "needs accept=bcv, a token of Synapse\n" in told
     assert "needs accept=dlbs, a token of Kaggle\n" in told
     assert "not fetched needs accept=ss_h, your own copy from structseg2019.grand-challenge" in told
     assert "segthor (or accept=segthor:unofficial)\n" in told
     assert "67 GB are free: " in told and "too few." in told
-    accept = "bcv,ss_t,ss_h,lits,kits,chaos,mnms,autopet,dlbs,segthor"
+    accept = "bcv,ss_t,ss_h,lits,kits,amos_ct,amos_mr,chaos,mnms,autopet,dlbs,segthor"
     assert f"--config accept={accept}\n" in told
     assert lines[-1] == (
         "To go on without: --config without=bcv,ss_t,ss_h,mnms,dlbs,segthor, "

@@ -1,11 +1,16 @@
 """Terms and people: consent, unofficial copies, what a person must bring."""
 
 import logging
+from pathlib import Path
 
 import pytest
 from toyset import zipped
 
 from hermes.download import DownloadError
+from hermes.registry import load_card
+
+ROOT = Path(__file__).parents[1]
+CARDS = {p.stem: load_card(p) for p in sorted((ROOT / "config/datasets").glob("*.yaml"))}
 
 pytest_plugins = ["toyset_fixtures"]
 
@@ -50,6 +55,33 @@ def test_terms_come_before_everything_else(site, toy, caplog):
     assert len(told) == 4 and caplog.messages.index(told[-1]) < caplog.messages.index(
         f"fetching {site.url}/toy.zip"
     )
+
+
+def test_terms_that_sources_disagree_on_are_asked_for_by_a_field_of_their_own(site, toy):
+    site.files["/toy.zip"] = zipped({"a.nii.gz": b"one"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    toy.licence = {"name": "CC-BY-4.0", "disputed": True, "note": "One listing says else."}
+    with pytest.raises(
+        DownloadError, match=r"disagree on its terms \(licence: CC-BY-4\.0, .*listing"
+    ):
+        toy.get(archive, accept=[])
+    assert not site.asked
+    toy.licence = {"name": "disputed"}  # a name says nothing of its own
+    toy.get(archive, accept=[])
+    assert toy.files() == {"a.nii.gz": b"one"}
+
+
+def test_cards_whose_terms_sources_disagree_on():
+    disputed = {name: card for name, card in CARDS.items() if card.licence.disputed}
+    assert set(disputed) == {"amos_ct", "amos_mr", "lits", "autopet"}
+    assert all(card.licence.note and card.consent for card in disputed.values())
+
+
+def test_page_of_the_datasets_says_what_must_be_accepted():
+    page = (ROOT / "docs/datasets.md").read_text("utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip(" `"): row[4].strip() for row in rows if row[0].strip(" `") in CARDS}
+    assert told == {name: "yes" if card.consent else "no" for name, card in CARDS.items()}
 
 
 def test_terms_hold_for_a_persons_own_copy_too(toy):
