@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 import nibabel as nib
@@ -37,6 +38,9 @@ INTEGER_TOLERANCE = 1e-3
 
 SMALLEST_DETERMINANT = 1e-2
 """Of the direction cosines, below which the three axes of an affine do not span space."""
+
+PIECE = 1 << 24
+"""Bytes asked of a stream at once: a gzip stream holds what it is asked for a second time."""
 
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
 _HEADER_ERRORS = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
@@ -66,13 +70,17 @@ class Volume:
 
 
 def read_nifti(
-    path: str | os.PathLike, dtype: np.typing.DTypeLike | None = None, nan_ok: bool = False
+    path: str | os.PathLike,
+    dtype: np.typing.DTypeLike | None = None,
+    nan_ok: bool = False,
+    narrow: bool = False,
 ) -> Volume:
     """Read a three-dimensional .nii or .nii.gz file, scl_slope and scl_inter applied.
 
     The affine is the sform where its code is set, else the qform, else the voxel sizes alone:
     nibabel's rule. Axes of size 1 after the third are dropped. Without `dtype` unscaled voxels
     keep the file's type and scaled ones become float32 (float64 from 32-bit integers and wider).
+    With `narrow` what would take eight bytes a voxel becomes float32 plane by plane as it is read.
 
     Raises VolumeError: file missing, truncated, damaged or not 3D; affine not finite or singular;
     NaN or infinite voxels unless `nan_ok`; values that the integer `dtype` cannot hold.
@@ -83,7 +91,7 @@ def read_nifti(
             f"{path}: not 3D but {image.shape} (x, y, z, frames); "
             "choose frames with read_nifti_frames or give a file of one volume"
         )
-    return _read(Path(path), image, [0], dtype, nan_ok)[0]
+    return _read(Path(path), image, [0], dtype, nan_ok, narrow)[0]
 
 
 def read_nifti_frames(
@@ -91,6 +99,7 @@ def read_nifti_frames(
     frames: Sequence[int],
     dtype: np.typing.DTypeLike | None = None,
     nan_ok: bool = False,
+    narrow: bool = False,
 ) -> list[Volume]:
     """Read chosen frames (0-based) of a 4D file, in the order asked; the others are skipped.
 
@@ -102,7 +111,7 @@ def read_nifti_frames(
     count = _frame_count(image.shape)
     if absent := [frame for frame in frames if not 0 <= frame < count]:
         raise VolumeError(f"{path}: has no frame {absent[0]}; choose from 0 to {count - 1}")
-    return _read(Path(path), image, frames, dtype, nan_ok)
+    return _read(Path(path), image, frames, dtype, nan_ok, narrow)
 
 
 def write_nifti(
@@ -256,12 +265,12 @@ def _read(
     frames: Sequence[int],
     dtype: np.typing.DTypeLike | None,
     nan_ok: bool,
+    narrow: bool,
 ) -> list[Volume]:
-    proxy = image.dataobj
-    raw = _raw_frames(path, image, sorted(set(frames)))
+    found = _read_frames(path, image, sorted(set(frames)), narrow)
     volumes = []
     for frame in frames:
-        array = _scaled(raw[frame], proxy.slope, proxy.inter)
+        array = found[frame]
         if array.dtype.kind == "f" and not nan_ok and not np.isfinite(array).all():
             raise VolumeError(f"{path}: contains NaN or infinite voxels; repair or leave it out")
         array = array if dtype is None else _cast(array, np.dtype(dtype), path)
@@ -269,44 +278,50 @@ def _read(
     return volumes
 
 
-def _raw_frames(path: Path, image: nib.Nifti1Image, frames: list[int]) -> dict[int, np.ndarray]:
-    """Stored values (z, y, x) of the frames, in the machine's byte order."""
-    shape, stored = image.shape[2::-1], np.dtype(image.dataobj.dtype)
-    size = int(np.prod(shape)) * stored.itemsize
+def _read_frames(
+    path: Path, image: nib.Nifti1Image, frames: list[int], narrow: bool
+) -> dict[int, np.ndarray]:
+    """Scaled values (z, y, x) of the frames, in the machine's byte order."""
+    size = int(np.prod(image.shape[:3])) * image.dataobj.dtype.itemsize
     opener = igzip.open if path.suffix == ".gz" else open
     found = {}
     try:
         with opener(path, "rb") as stream:
             for frame in frames:
                 stream.seek(image.dataobj.offset + frame * size)
-                found[frame] = np.empty(shape, stored)
-                _fill(stream, memoryview(found[frame]).cast("B"))
+                found[frame] = _read_frame(stream, image, narrow)
             if frames[-1:] == [_frame_count(image.shape) - 1]:
                 stream.read(1)  # the end of the stream: its checksum is compared here
     except _UNREADABLE as error:
         raise VolumeError(f"{path}: truncated or damaged ({error}); fetch it again") from error
-    return {frame: raw.astype(stored.newbyteorder("="), copy=False) for frame, raw in found.items()}
+    return found
 
 
-PIECE = 1 << 24
-"""Bytes asked of a stream at once: a gzip stream holds what it is asked for a second time."""
+def _read_frame(stream: BufferedIOBase, image: nib.Nifti1Image, narrow: bool) -> np.ndarray:
+    """The frame (z, y, x) that the stream stands at: at once, or by planes where values change."""
+    proxy, shape, stored = image.dataobj, image.shape[2::-1], np.dtype(image.dataobj.dtype)
+    slope, inter = float(proxy.slope), float(proxy.inter)
+    scaled = (slope, inter) != (1, 0)
+    exact = np.result_type(stored, np.float32) if scaled else stored.newbyteorder("=")
+    kept = np.dtype(np.float32) if narrow and exact.itemsize > 4 else exact
+    values = np.empty(shape, kept)
+    if kept == stored and not scaled:
+        _fill(stream, memoryview(values).cast("B"))
+        return values
+    raw = np.empty(shape[1:], stored)
+    with np.errstate(over="ignore"):  # beyond float32: infinite, which the caller looks for
+        for plane in values:
+            _fill(stream, memoryview(raw).cast("B"))
+            plane[...] = raw.astype(exact) * slope + inter if scaled else raw
+    return values
 
 
-def _fill(stream, buffer: memoryview) -> None:
+def _fill(stream: BufferedIOBase, buffer: memoryview) -> None:
     while buffer:
         count = stream.readinto(buffer[:PIECE])
         if not count:
             raise EOFError(f"{len(buffer)} bytes of voxels are missing")
         buffer = buffer[count:]
-
-
-def _scaled(raw: np.ndarray, slope: float, inter: float) -> np.ndarray:
-    if slope == 1 and inter == 0:
-        return raw
-    values = raw.astype(np.result_type(raw.dtype, np.float32))
-    values *= slope
-    values += inter
-    return values
 
 
 def _cast(array: np.ndarray, dtype: np.dtype, path: Path) -> np.ndarray:

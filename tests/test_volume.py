@@ -174,6 +174,27 @@ def test_big_endian_files(tmp_path):
     np.testing.assert_array_equal(volume.array, stored.T)
 
 
+@pytest.mark.parametrize("scaling", [(None, None), (0.5, -7)], ids=["plain", "scaled"])
+@pytest.mark.parametrize("kind", ["<f8", ">f8", "<i8", "<i4", "<i2", "<f4"])
+def test_eight_bytes_a_voxel_become_four_as_they_are_read(tmp_path, kind, scaling):
+    stored = (np.arange(24).reshape(2, 3, 4) * 1001 - 9).astype(kind)
+    save_raw(tmp_path / "a.nii", stored, None, *scaling, endianness=kind[0])
+    usual = read_nifti(tmp_path / "a.nii").array
+    narrow = read_nifti(tmp_path / "a.nii", narrow=True).array
+    wide = usual.dtype.itemsize == 8
+    assert narrow.dtype == (np.float32 if wide else usual.dtype)
+    np.testing.assert_array_equal(narrow, usual.astype(narrow.dtype))
+
+
+def test_what_float32_cannot_hold_is_infinite_and_refused_as_such(tmp_path):
+    save_raw(tmp_path / "a.nii", np.array([[[1e300, -1e300, 0]]]))
+    assert read_nifti(tmp_path / "a.nii").array.max() == 1e300
+    wide = read_nifti(tmp_path / "a.nii", nan_ok=True, narrow=True).array
+    assert wide.ravel().tolist() == [np.inf, -np.inf, 0]
+    with pytest.raises(VolumeError, match="NaN or infinite"):
+        read_nifti(tmp_path / "a.nii", narrow=True)
+
+
 def test_sform_goes_before_qform(tmp_path):
     image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), None)
     image.set_qform(np.diag([2, 2, 2, 1.0]), code=1)

@@ -50,12 +50,14 @@ def read_image(case: Case, sources: Sources) -> Native:
 def read_volume(path: Path, frame: int | None) -> Volume:
     """Read a 3D file, or one frame of a 4D file; voxels may be NaN (the checks count them).
 
+    No voxel takes more than four bytes: of a whole body in double precision that is 1.4 GB less.
+
     Raises:
         VolumeError: the file is damaged, or has other dimensions or no such frame.
     """
     if frame is None:
-        return read_nifti(path, nan_ok=True)
-    (volume,) = read_nifti_frames(path, [frame], nan_ok=True)
+        return read_nifti(path, nan_ok=True, narrow=True)
+    (volume,) = read_nifti_frames(path, [frame], nan_ok=True, narrow=True)
     return volume
 
 

@@ -57,7 +57,7 @@ def _nifti(case: Case, sources: Sources, image: Native) -> Label:
 def _empty_frame(path: Path, case: Case, frame: int) -> str:
     """Say which frames hold a reference where the one that a table names does not."""
     count = nib.load(path).shape[3]
-    frames = read_nifti_frames(path, range(count), nan_ok=True)
+    frames = read_nifti_frames(path, range(count), nan_ok=True, narrow=True)
     held = [k for k, volume in enumerate(frames) if volume.array.any()]
     if not held:
         return f"{path.name}: no frame holds a reference"
@@ -81,7 +81,7 @@ def _probability(case: Case, sources: Sources, image: Native) -> Label:
     values, shares = [0], []
     for value in case.image.label.maps:
         (path,) = sources.label_paths(value)
-        aligned = _align(case, image.volume, read_nifti(path), path)
+        aligned = _align(case, image.volume, read_nifti(path, narrow=True), path)
         values.append(value)
         shares.append(_share(aligned.array, path))
     best = np.argmax(np.stack([1 - np.sum(shares, axis=0), *shares]), axis=0)
