@@ -53,6 +53,48 @@ def datasets(config: Config = Path("config")) -> None:
 
 
 @app.command()
+def models(config: Config = Path("config")) -> None:
+    """List the methods and their backbones: parameters, multiply-accumulates, source."""
+    from hermes.models.listing import list_models
+
+    structures = _structures("models", config)
+    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
+    try:
+        cards = load_cards(config / "datasets", names, structures)
+    except (RegistryError, OSError) as error:
+        _fail("models", error)
+    upstream = {card.name: card.tasks for card in cards.values() if card.role == "upstream"}
+    typer.echo(f"{'method':14} {'backbone':10} {'parameters':>12} {'GMAC':>8}  paper")
+    for entry in list_models(upstream, MODALITIES, "amos_ct"):
+        typer.echo(
+            f"{entry.method:14} {entry.backbone:10} {entry.parameters:12,} {entry.gmac:8.1f}  "
+            f"{entry.paper}"
+        )
+    typer.echo(
+        f"\n32 base channels, {len(tasks_of(c for c in cards.values() if c.role == 'upstream'))} "
+        "tasks of eleven datasets; a traditional network is trained per dataset and has only its "
+        "outputs. GMAC: 1x1x128x128x128, asked for the classes of AMOS CT."
+    )
+
+
+@app.command()
+def import_weights(
+    source: Annotated[Path, typer.Argument(help="A published checkpoint, .pth or .safetensors.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model to write.")],
+    config: Config = Path("config"),
+) -> None:
+    """Make a published Hermes checkpoint a model that `hermes predict` takes; its code is not run."""
+    from hermes.import_weights import import_weights as write_model
+
+    _structures("import-weights", config)
+    try:
+        spec = write_model(source, out, config)
+    except (RegistryError, ValueError, OSError) as error:
+        _fail("import-weights", error)
+    typer.echo(f"{out}: Hermes on {spec.backbone}, {spec.rows} tasks; ask it with hermes predict")
+
+
+@app.command()
 def needs(
     study: Annotated[str, typer.Option(help="A study of real scans, in config/studies/.")],
     accept: Annotated[

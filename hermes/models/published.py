@@ -121,6 +121,14 @@ def named(what: str, given: Sequence[str] | None, default: Sequence[str]) -> tup
     return tuple(default if given is None else given)
 
 
+def task_rows(published: Mapping[str, Tensor]) -> int:
+    """Number of tasks of published weights, the null row not counted."""
+    for name, value in published.items():
+        if name.endswith("task_prior"):
+            return len(value) - 1
+    raise ValueError("not the weights of a published Hermes: no table of task priors")
+
+
 def read_state(path: str | os.PathLike) -> Mapping[str, Tensor]:
     """Parameter names and tensors of a .safetensors file or a torch checkpoint.
 
