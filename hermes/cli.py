@@ -83,7 +83,7 @@ def import_weights(
     out: Annotated[Path, typer.Argument(help="Folder of the model to write.")],
     config: Config = Path("config"),
 ) -> None:
-    """Make a published Hermes checkpoint a model that `hermes predict` takes; its code is not run."""
+    """Make a published Hermes checkpoint a model that `hermes predict` takes; no code is run."""
     from hermes.import_weights import import_weights as write_model
 
     _structures("import-weights", config)
