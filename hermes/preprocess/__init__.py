@@ -20,7 +20,10 @@ from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 
+import torch
+
 import hermes
+from hermes.pool import Outcome, run_cases
 from hermes.preprocess.case import (
     Settings,
     columns_of,
@@ -29,7 +32,6 @@ from hermes.preprocess.case import (
     target_spacing_mm,
 )
 from hermes.preprocess.intensity import normalise
-from hermes.preprocess.pool import Outcome, run_cases
 from hermes.records import Records
 from hermes.sources import source_files
 from hermes.store import StoreError, case_files
@@ -111,17 +113,28 @@ def run(
     rows = everything[first::step]
     work = partial(_recall_or_do, Path(canonical), Path(folder), settings)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    title = f"preprocess {dataset}"
-    outcomes = run_cases(work, rows, workers, title, (VolumeError, StoreError))
+    outcomes = run_cases(
+        work,
+        {row["case"]: row for row in rows},
+        workers,
+        f"preprocess {dataset}",
+        (VolumeError, StoreError),
+        initializer=_one_thread,
+    )
     if step == 1:
         _records(Path(folder)).tidy(row["case"] for row in rows)
-    if failures := [outcome for outcome in outcomes if outcome.values is None]:
+    if failures := [outcome for outcome in outcomes if outcome.found is None]:
         raise PreprocessError(_summary(dataset, failures, len(rows)))
-    done = [row | outcome.values for row, outcome in zip(rows, outcomes, strict=True)]
+    done = [row | outcome.found for row, outcome in zip(rows, outcomes, strict=True)]
     for row in done:
         _warn_of_loss(dataset, row)
     write_tsv(out, (*everything[0], *columns_of(body_crop)), done)
     logger.info("%s: %d cases at %g mm", dataset, len(done), spacing_mm)
+
+
+def _one_thread() -> None:
+    """So that sums have the same order whatever the number of processes."""
+    torch.set_num_threads(1)
 
 
 def _recall_or_do(
