@@ -52,7 +52,11 @@ def body_box(array: Shaped[np.ndarray, "z y x"], margin_voxels: int = 0) -> Box:
 
     For CT, with -2000 or -3024 around its circle or without; PET; MR with noise and a bias field;
     images without the skull, whose background is 0; z-scores of any of them. It is the whole
-    volume where there is no air, no contrast, or too little that is bright: the safe side.
+    volume where there is no air, no contrast, or too little that is bright.
+
+    The limit: where an MR coil's field falls below a fifth of its peak inside the body, the dark
+    part looks like air. At a tenth the box may cut off half of the body, so images of surface
+    coils that were not corrected for it are better left whole.
     """
     edges = [np.arange(0, length, -(-length // BLOCKS)) for length in array.shape]
     body = _body(_block_means(array, edges))

@@ -86,6 +86,30 @@ def test_z_scores_of_a_clipped_image_have_the_same_box_to_a_voxel(scan):
         assert abs(side.stop - other.stop) <= 1
 
 
+def surface_coil(floor, reach):
+    """Rician noise, a coil at the top whose field falls to a share of its peak within `reach`."""
+    depth = np.clip(np.arange(SIZE[1]) - 26.0, 0, None)[:, None]
+    field = floor + (1 - floor) * np.exp(-((depth / reach) ** 2) / 2)
+    body = ellipse()
+    tissue = np.where(body, 300 * field, 0)
+    return np.hypot(tissue + noise(8), noise(8, seed=1)).astype(np.int16), body
+
+
+def cut_off(image, body):
+    """Share of the body outside its box."""
+    return 1 - np.count_nonzero(body[body_box(image)]) / np.count_nonzero(body)
+
+
+@pytest.mark.parametrize("reach", [6, 8, 12, 16])
+def test_a_field_that_falls_to_a_fifth_cuts_nothing_off(reach):
+    assert cut_off(*surface_coil(0.2, reach)) == 0
+
+
+def test_the_limit_is_as_the_docstring_has_it_a_field_that_falls_to_a_tenth_cuts_much_off():
+    assert 0.2 < max(cut_off(*surface_coil(0.1, reach)) for reach in (8, 12)) < 0.6
+    assert "At a tenth" in body_box.__doc__
+
+
 def test_parts_that_do_not_touch_are_all_kept():
     left, right = ellipse((30, 20), (12, 10)), ellipse((60, 60), (12, 8), z=(4, 30))
     image = np.where(left | right, 50, -1000).astype(np.int16)
