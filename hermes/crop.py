@@ -1,54 +1,68 @@
 """Which part of a test scan is predicted: all of it, the body's box, or the reference's box.
 
-What lies outside the box counts as background. The reference's box is what the published code
-predicts (20 voxels of the training grid around the foreground): it tells a network where to look
-and hides what it would find elsewhere, so it is kept for comparisons with published numbers alone.
+What lies outside the box counts as background. Of a scan of which preprocessing has stored the
+body's box alone (`preprocess.body_crop`), that box is all there is to predict: `none` and `image`
+are the same there, and the reference's box ends with it. The reference's box is what the published
+code predicts (20 voxels of the training grid around the foreground): it tells a network where to
+look and hides what it would find elsewhere, so it is kept for comparisons with published numbers
+alone.
 Two things of the published crop are not here: it comes before the z-score, and AutoPET's reaches
 30 voxels in plane, more around small lesions.
 """
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from hermes.body import body_box
-from hermes.store import StoredCase
+from hermes.store import BOX_START, StoredCase
 
 logger = logging.getLogger(__name__)
 
 Box = tuple[slice, slice, slice]
+Mode = Literal["none", "image", "reference"]
 
 
 @dataclass(frozen=True)
 class Crop:
     """What is predicted, and the voxels of the training grid kept around it; see `Protocol`."""
 
-    mode: Literal["none", "image", "reference"] = "none"
+    mode: Mode = "none"
     margin_voxels: int = 0
 
 
 WHOLE = Crop()
 
 
-def predicted_box(stored: StoredCase, crop: Crop) -> Box:
-    """Box (z, y, x) of the training grid that is predicted; never beyond the stored image."""
-    if crop.mode == "none":
-        return stored.box
+class Part(NamedTuple):
+    """What is predicted of one scan.
+
+    Attributes:
+        mode: what the box is: `none` all of the scan, `image`, `reference`; not always what was
+            asked for.
+        box: (z, y, x) of the training grid, never beyond the stored image.
+    """
+
+    mode: Mode
+    box: Box
+
+
+def predicted_part(stored: StoredCase, crop: Crop) -> Part:
+    """What of a scan is predicted, in truth."""
+    kept = Part("image" if BOX_START in stored.meta else "none", stored.box)
+    if crop.mode in ("none", kept.mode):
+        return kept
     if crop.mode == "image":
-        found = body_box(stored.image[...].astype(np.float32), crop.margin_voxels)
-        return tuple(
-            slice(whole.start + s.start, whole.start + s.stop)
-            for whole, s in zip(stored.box, found, strict=True)
-        )
+        return Part("image", body_box(stored.image[...].astype(np.float32), crop.margin_voxels))
     found = None if stored.label is None else foreground_box(stored.label[...], crop.margin_voxels)
     box = stored.box if found is None else _intersection(found, stored.box)
     if found is None or any(s.stop <= s.start for s in box):
         logger.warning("%s: no foreground in the reference, not cropped", stored.meta["case"])
-        return stored.box
-    return box
+        return kept
+    return Part("reference", box)
 
 
 def foreground_box(label: UInt8[np.ndarray, "z y x"], margin_voxels: int) -> Box | None:

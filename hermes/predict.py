@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hermes.crop import WHOLE, Box, Crop, on_grid, predicted_box, within, written
+from hermes.crop import WHOLE, Crop, Part, on_grid, predicted_part, within, written
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
@@ -30,8 +30,9 @@ from hermes.windows import sliding_window
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("case", "native", "grid", "crop", "box")
-"""Of the manifest: the case, its two files, what was predicted of it (none: all; image; reference)
-and the box of the training grid, first:end of z, y, x."""
+"""Of the manifest: the case, its two files, what was predicted of it in truth (none: all of it;
+image: the body's box, also where no more is stored; reference) and the box of the training grid,
+first:end of z, y, x."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def run(
         split: its split file.
         out: manifest to write, a row per case; the files lie beside it.
         prediction: values of `hermes.study_schema.Prediction`.
-        test_crop: what is predicted of a scan, `none` (all), `image` or `reference`.
+        test_crop: what is predicted of a scan, `none` (all that is stored), `image` or
+            `reference`.
         test_crop_margin: voxels of the training grid around the box.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
@@ -96,12 +98,13 @@ def run(
     rows = []
     started = time.perf_counter()
     for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
-        box = predict_case(network, spec, dataset, folder, case, Path(out).parent, windows, crop)
+        part = predict_case(network, spec, dataset, folder, case, Path(out).parent, windows, crop)
         files = {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
-        rows.append(files | {"crop": crop.mode, "box": written(box)})
+        rows.append(files | {"crop": part.mode, "box": written(part.box)})
     write_tsv(out, COLUMNS, rows)
     seconds = time.perf_counter() - started
-    logger.info("%s: %s, %d cases, crop %s, %.1f s", name, dataset, len(cases), crop.mode, seconds)
+    modes = ", ".join(sorted({row["crop"] for row in rows})) or crop.mode
+    logger.info("%s: %s, %d cases, crop %s, %.1f s", name, dataset, len(cases), modes, seconds)
 
 
 def predict_case(
@@ -113,13 +116,14 @@ def predict_case(
     out: Path,
     windows: Windows,
     crop: Crop = WHOLE,
-) -> Box:
+) -> Part:
     """Predict all classes of a dataset on one preprocessed case and write both files.
 
-    Returns the box of the training grid that was predicted.
+    Returns what was predicted of it.
     """
     stored = open_case(folder, case)
-    box = predicted_box(stored, crop)
+    part = predicted_part(stored, crop)
+    box = part.box
     image = torch.from_numpy(stored.image[within(box, stored.box)].astype(np.float32))
     found = segment(
         network, spec, image, spec.datasets[dataset], dataset, stored.meta["modality"], windows
@@ -128,7 +132,7 @@ def predict_case(
     masks, label = (on_grid(array, box, size) for array in found)
     save_masks(out / f"{case}_grid.b2nd", masks)
     write_nifti(out / f"{case}.nii.gz", to_native(label, stored.meta), dtype=np.uint8)
-    return box
+    return part
 
 
 @torch.no_grad()

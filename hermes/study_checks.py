@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermes.registry import RegistryError, nearest, validate
 from hermes.schema import Card
-from hermes.study_schema import ALL, Run, Study, TableEntry, Training
+from hermes.study_schema import ALL, Preprocess, Run, Study, TableEntry, Training
 
 
 def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
@@ -15,19 +15,36 @@ def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
     Raises:
         RegistryError: a key that is no dataset of the study, a dataset or modality without a value.
     """
-    section = study.preprocess
-    _with_default(f"{path}: preprocess.spacing_mm", section.spacing_mm, study.datasets)
-    _known(f"{path}: preprocess.keep_native_z", section.keep_native_z, study.datasets)
-    _known(f"{path}: preprocess.blocks", section.blocks, ["default", *study.datasets])
+    check_preprocess(f"{path}: preprocess.", study.preprocess, study.datasets, cards)
     if study.phantom:
         _with_default(f"{path}: phantom.voxel_scale", study.phantom.voxel_scale, study.datasets)
         _known(f"{path}: phantom.patients", study.phantom.patients, study.datasets)
         _complete(f"{path}: phantom.patients", study.phantom.patients, study.datasets)
+
+
+def check_preprocess(
+    where: str, section: Preprocess, datasets: list[str], cards: Mapping[str, Card]
+) -> None:
+    """Check the keys by dataset and by modality of a study's preprocessing.
+
+    Args:
+        where: what messages begin with, before a key: the file and the section.
+        section: the values.
+        datasets: of the study.
+        cards: of these datasets.
+
+    Raises:
+        RegistryError: a key that is no dataset of the study, a dataset or modality without a value.
+    """
+    _with_default(f"{where}spacing_mm", section.spacing_mm, datasets)
+    _known(f"{where}keep_native_z", section.keep_native_z, datasets)
+    _known(f"{where}body_crop", section.body_crop, datasets)
+    _known(f"{where}blocks", section.blocks, ["default", *datasets])
     for card in cards.values():
         for modality in (card.modality, *(i.modality for i in card.images if i.modality)):
             if modality not in section.intensity:
                 raise RegistryError(
-                    f"{path}: preprocess.intensity: no window for modality {modality!r}, "
+                    f"{where}intensity: no window for modality {modality!r}, "
                     f"which {card.name} has"
                 )
 

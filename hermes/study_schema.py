@@ -23,7 +23,8 @@ class Protocol(Closed):
         "none",
         description="what is predicted of a test scan. none: all of it; image: the body's box, "
         "found in the image; reference: the box of the reference segmentation, as the published "
-        "code has it, which leaks the answer",
+        "code has it, which leaks the answer. Of the datasets in preprocess.body_crop no more than "
+        "the stored box can be predicted: none is image there",
     )
     test_crop_margin: int = Field(
         20, ge=0, description="voxels of the training grid around the box; published: 20"
@@ -39,10 +40,11 @@ class Preprocess(Closed):
         default_factory=list,
         description="datasets left at their native slice spacing; the published code: autopet",
     )
-    body_crop: bool = Field(
-        False,
-        description="store only the body's box, found in the image; intensities are those of the "
-        "whole scan, and what lies outside counts as background",
+    body_crop: list[str] = Field(
+        default_factory=list,
+        description="datasets of which only the body's box, found in the image, is stored and "
+        "predicted; intensities are those of the whole scan, and what lies outside counts as "
+        "background. For CT and PET with air around the body; hermes/body.py says why not for MR",
     )
     blocks: dict[str, int] = Field(
         default_factory=lambda: {"default": 1},

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hermes import predict
-from hermes.crop import Crop, foreground_box, predicted_box
+from hermes.crop import Crop, Part, foreground_box, predicted_part
 from hermes.masks import load_masks
 from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.predict import Windows, predict_case, segment
@@ -79,7 +79,7 @@ def around(box, margin):
 def test_background_outside_the_box_and_the_windows_answer_inside(tmp_path, mode):
     stored = save(tmp_path, "a")
     crop = Crop(mode, MARGIN)
-    box = predict_case(Blurred(), SPEC, "toy", tmp_path, "a", tmp_path, WINDOWS, crop)
+    told, box = predict_case(Blurred(), SPEC, "toy", tmp_path, "a", tmp_path, WINDOWS, crop)
     image = torch.from_numpy(stored.image[box].astype(np.float32))
     masks, label = segment(Blurred(), SPEC, image, TASKS, "toy", "ct", WINDOWS)
     found = load_masks(tmp_path / "a_grid.b2nd")
@@ -89,48 +89,55 @@ def test_background_outside_the_box_and_the_windows_answer_inside(tmp_path, mode
     assert np.array_equal(native[box], label)
     outside = np.ones(SIZE, bool)
     outside[box] = False
+    assert told == mode
     assert outside.any() == (mode != "none")
     assert not found[:, outside].any() and not native[outside].any()
 
 
 def test_the_image_crop_keeps_the_body_and_looks_at_no_reference(tmp_path):
-    box = predicted_box(save(tmp_path, "a"), Crop("image", MARGIN))
+    mode, box = predicted_part(save(tmp_path, "a"), Crop("image", MARGIN))
+    assert mode == "image"
     for kept, body, length in zip(box, BODY, SIZE, strict=True):
         assert kept.start <= body.start - MARGIN or kept.start == 0
         assert kept.stop >= body.stop + MARGIN or kept.stop == length
     assert np.prod([s.stop - s.start for s in box]) < np.prod(SIZE)
-    assert predicted_box(save(tmp_path, "b", organ=None), Crop("image", MARGIN)) == box
+    other = save(tmp_path, "b", organ=None)
+    assert predicted_part(other, Crop("image", MARGIN)).box == box
 
 
 def test_the_reference_crop_is_the_foregrounds_box_with_its_margin(tmp_path):
-    assert predicted_box(save(tmp_path, "a"), Crop("reference", MARGIN)) == around(ORGAN, MARGIN)
-    assert predicted_box(save(tmp_path, "b"), Crop("reference", 100)) == around(ORGAN, 100)
+    for case, margin in (("a", MARGIN), ("b", 100)):
+        found = predicted_part(save(tmp_path, case), Crop("reference", margin))
+        assert found == Part("reference", around(ORGAN, margin))
     assert foreground_box(np.zeros((2, 3, 4), np.uint8), 1) is None
 
 
 @pytest.mark.parametrize("organ", [(), None], ids=["empty", "without"])
 def test_a_case_without_foreground_is_predicted_whole_and_said(tmp_path, caplog, organ):
-    box = predicted_box(save(tmp_path, "a", organ), Crop("reference", MARGIN))
-    assert box == tuple(slice(0, n) for n in SIZE)
+    found = predicted_part(save(tmp_path, "a", organ), Crop("reference", MARGIN))
+    assert found == Part("none", tuple(slice(0, n) for n in SIZE))
     assert "a: no foreground in the reference, not cropped" in caplog.text
 
 
 def test_a_stored_box_is_not_left(tmp_path):
     kept = (slice(8, 20), slice(10, 34), slice(4, 28))
     stored = save(tmp_path, "a", box=kept)
-    assert predicted_box(stored, Crop()) == kept
-    cropped = predicted_box(stored, Crop("reference", 4))
-    assert cropped == (slice(8, 18), slice(10, 22), slice(16, 28))
-    box = predict_case(Blurred(), SPEC, "toy", tmp_path, "a", tmp_path, WINDOWS, Crop())
+    for mode in ("none", "image"):  # whatever is asked for, the body's box is all there is
+        assert predicted_part(stored, Crop(mode, 4)) == Part("image", kept)
+    cropped = predicted_part(stored, Crop("reference", 4))
+    assert cropped == Part("reference", (slice(8, 18), slice(10, 22), slice(16, 28)))
+    _, box = predict_case(Blurred(), SPEC, "toy", tmp_path, "a", tmp_path, WINDOWS, Crop())
     native = read_nifti(tmp_path / "a.nii.gz").array
     assert box == kept and native.shape == SIZE
     assert native[kept].any() and native.any(axis=(1, 2)).sum() <= 12
 
 
-def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
+def manifest(tmp_path, **crop):
+    """Predict the test cases b and, of which only a box is stored, e; the manifest's rows."""
     for case in ("a", "b", "c", "d"):
         save(tmp_path, case)
-    sides = {"a": "train", "b": "test", "c": "unused", "d": "val"}
+    save(tmp_path, "e", box=(slice(8, 20), slice(10, 34), slice(4, 28)))
+    sides = {"a": "train", "b": "test", "c": "unused", "d": "val", "e": "test"}
     split = [{"case": case, "split": side} for case, side in sides.items()]
     write_tsv(tmp_path / "split.tsv", ("case", "split"), split)
     told = {"training": {"crop": [32, 32, 32], "precision": "float32"}}
@@ -143,11 +150,15 @@ def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
         split=tmp_path / "split.tsv",
         out=tmp_path / "out" / "cases.tsv",
         prediction={"stride": 1.0, "batch": 1, "threshold": 0.5},
-        test_crop="reference",
-        test_crop_margin=MARGIN,
         device="cpu",
+        **crop,
     )
-    (row,) = read_tsv(tmp_path / "out" / "cases.tsv")
+    return read_tsv(tmp_path / "out" / "cases.tsv")
+
+
+def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
+    row, other = manifest(tmp_path, test_crop="reference", test_crop_margin=MARGIN)
+    assert (other["crop"], other["box"]) == ("reference", "8:17 10:21 17:28")
     assert row == {
         "case": "b",
         "native": "b.nii.gz",
@@ -156,4 +167,10 @@ def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
         "box": "7:17 9:21 17:28",
     }
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"cases.tsv", "b.nii.gz", "b_grid.b2nd"}
+    assert files == {"cases.tsv", *(f"{c}{end}" for c in "be" for end in (".nii.gz", "_grid.b2nd"))}
+
+
+def test_the_manifest_says_that_no_more_than_a_stored_box_was_predicted(tmp_path):
+    whole, boxed = manifest(tmp_path, test_crop="none")
+    assert (whole["crop"], whole["box"]) == ("none", "0:30 0:40 0:36")
+    assert (boxed["crop"], boxed["box"]) == ("image", "8:20 10:34 4:28")

@@ -35,7 +35,7 @@ PREPROCESS = {
     "spacing_mm": {"default": 1.5},
     "intensity": WINDOWS,
     "keep_native_z": [],
-    "body_crop": False,
+    "body_crop": [],
 }
 
 

@@ -116,6 +116,11 @@ STUDY_MISTAKES = {
         "preprocess:\n  keep_native_z: [mnm]\n",
         r"preprocess\.keep_native_z: 'mnm'; did you mean 'mnms'",
     ),
+    "body crop": (
+        "preprocess:\n",
+        "preprocess:\n  body_crop: [autopt]\n",
+        r"preprocess\.body_crop: 'autopt'; did you mean 'autopet'",
+    ),
     "patients": ("patients: {bcv: 16", "patients: {bvc: 16", "'bvc'; did you mean 'bcv'"),
     "no patients": (
         "patients: {bcv: 16, ",

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 TEST_CROP = {
     "none": "all of every test scan is predicted",
-    "image": "the body's box, found in the image, {margin} voxels around",
-    "reference": "the reference segmentation's box, {margin} voxels around: it leaks the answer",
+    "image": "the body's box, found in the image, {margin} voxels around, is predicted",
+    "reference": "the reference segmentation's box, {margin} voxels around, is predicted: it leaks "
+    "the answer",
 }
 SPLIT = {
     "paper": "the paper's rule, as on each card, drawn with the seed {seed}",
@@ -59,7 +60,7 @@ def points(
         datasets: of the study.
         modalities: that occur in them.
     """
-    crop = protocol["test_crop"]
+    cropped = [name for name in datasets if name in preprocess["body_crop"]]
     spacing = preprocess["spacing_mm"]
     grid = {name: spacing.get(name, spacing.get("default")) for name in datasets}
     found = [
@@ -71,9 +72,11 @@ def points(
         ),
         Point(
             "Test scans",
-            TEST_CROP[crop].format(margin=protocol["test_crop_margin"]),
+            _test_text(protocol, cropped, datasets),
             "the box of the reference segmentation, 20 voxels around",
-            crop == "reference" and protocol["test_crop_margin"] == 20,
+            protocol["test_crop"] == "reference"
+            and protocol["test_crop_margin"] == 20
+            and not cropped,
         ),
         Point(
             "Training grid",
@@ -81,12 +84,7 @@ def points(
             f"{PUBLISHED_SPACING_MM:g} mm isotropic",
             set(grid.values()) == {PUBLISHED_SPACING_MM},
         ),
-        Point(
-            "Stored part",
-            "the body's box, found in the image" if preprocess["body_crop"] else "the whole scan",
-            "",
-            None,
-        ),
+        Point("Stored part", _stored_text(cropped, datasets), "", None),
         *_native_z(preprocess, datasets),
         *(_window(preprocess["intensity"], modality) for modality in modalities),
         Point(
@@ -98,6 +96,29 @@ def points(
         ),
     ]
     return found
+
+
+def _test_text(protocol: Mapping, cropped: Sequence[str], datasets: Sequence[str]) -> str:
+    """What is predicted of a test scan, also where no more than the body's box is stored."""
+    crop = protocol["test_crop"]
+    text = TEST_CROP[crop].format(margin=protocol["test_crop_margin"])
+    if not cropped:
+        return text
+    names, all_cropped = ", ".join(cropped), len(cropped) == len(datasets)
+    if crop == "reference":
+        return f"{text}; in {names} as far as the stored body's box reaches"
+    if all_cropped:
+        return "the stored part of every test scan, the body's box, is predicted"
+    return f"{text}, but in {names} the stored part, the body's box"
+
+
+def _stored_text(cropped: Sequence[str], datasets: Sequence[str]) -> str:
+    if not cropped:
+        return "the whole scan"
+    box = "the body's box, found in the image"
+    if len(cropped) == len(datasets):
+        return box
+    return f"the whole scan; in {', '.join(cropped)} {box}"
 
 
 def _grid_text(grid: Mapping[str, float]) -> str:

@@ -86,7 +86,7 @@ def preprocessing(dataset):
         "keep_native_z": dataset in PLAN.study.preprocess.keep_native_z,
         "intensity": PLAN.intensity(dataset),
         "seed": PLAN.study.seed,
-        "body_crop": PLAN.study.preprocess.body_crop,
+        "body_crop": dataset in PLAN.study.preprocess.body_crop,
     }
 
 
