@@ -19,8 +19,16 @@ from hermes.registry import (
     validate,
 )
 from hermes.schema import Card
-from hermes.study_checks import check_overrides, check_study
-from hermes.study_schema import Protocol, Run, RunEntry, RunFile, Study
+from hermes.study_checks import check_overrides, check_preprocess, check_study
+from hermes.study_schema import (
+    PROTOCOL_OF_PREPROCESS,
+    Preprocess,
+    Protocol,
+    Run,
+    RunEntry,
+    RunFile,
+    Study,
+)
 from hermes.study_tables import Table, load_tables
 
 
@@ -122,7 +130,8 @@ def load_plan(
         config: the folder `config/`.
         study: the study's name, a file in `config/studies/`.
         without: datasets of the study that are left out; the tables lose their columns.
-        protocol: switches of the protocol that differ from the study's.
+        protocol: switches that differ from the study's: of its `protocol`, or of its `preprocess`
+            those in `PROTOCOL_OF_PREPROCESS`.
 
     Raises:
         RegistryError: naming the file, the key and the nearest right name.
@@ -134,7 +143,8 @@ def load_plan(
     structures = load_structures(config / "structures.tsv")
     cards = load_cards(config / "datasets", loaded.datasets, structures)
     check_study(path, loaded, cards)
-    loaded = _changed(loaded, without, protocol or {})
+    loaded = _switched(loaded, protocol or {}, cards)
+    loaded = _changed(loaded, without)
     cards = {name: cards[name] for name in loaded.datasets}
     declared = _runs(config / "runs.yaml", _trained(cards), known)
     check_overrides(path, loaded, declared)
@@ -145,8 +155,31 @@ def load_plan(
     return Plan(loaded, cards, structures, runs, tables)
 
 
-def _changed(study: Study, without: Sequence[str], protocol: Mapping[str, Any]) -> Study:
-    """The study without some datasets and with other switches of the protocol."""
+def _switched(study: Study, switches: Mapping[str, Any], cards: Mapping[str, Card]) -> Study:
+    """The study with other switches of the protocol, some of which are values of `preprocess`.
+
+    A switch that has keys (by dataset, by modality) changes those it names and leaves the others.
+    """
+    where = "configuration: protocol"
+    own = study.preprocess.model_dump(exclude_none=True)
+    prepared, values = {}, study.protocol.model_dump()
+    for name, value in switches.items():
+        if name in PROTOCOL_OF_PREPROCESS:
+            merged = isinstance(value, Mapping) and isinstance(own[name], Mapping)
+            prepared[name] = own[name] | dict(value) if merged else value
+        elif name in values:
+            values[name] = value
+        else:
+            near = nearest(str(name), [*values, *PROTOCOL_OF_PREPROCESS])
+            raise RegistryError(f"{where}: {name}: unknown key{near}")
+    protocol = validate(Protocol, values, where)
+    preprocess = validate(Preprocess, own | prepared, where)
+    check_preprocess(f"{where}: ", preprocess, study.datasets, cards)
+    return study.model_copy(update={"protocol": protocol, "preprocess": preprocess})
+
+
+def _changed(study: Study, without: Sequence[str]) -> Study:
+    """The study without some datasets."""
     for name in without:
         if name not in study.datasets:
             near = nearest(name, study.datasets)
@@ -154,9 +187,7 @@ def _changed(study: Study, without: Sequence[str], protocol: Mapping[str, Any]) 
     kept = [name for name in study.datasets if name not in without]
     if not kept:
         raise RegistryError(f"configuration: without: no dataset of {study.name} is left")
-    switches = study.protocol.model_dump() | dict(protocol)
-    changed = validate(Protocol, switches, "configuration: protocol")
-    return study.model_copy(update={"datasets": kept, "protocol": changed})
+    return study.model_copy(update={"datasets": kept})
 
 
 def _trained(cards: dict[str, Card]) -> list[str]:

@@ -31,6 +31,10 @@ class Protocol(Closed):
     )
 
 
+PROTOCOL_OF_PREPROCESS = ("spacing_mm", "intensity", "keep_native_z", "body_crop")
+"""Values of `preprocess` that the configuration's `protocol` may change too."""
+
+
 class Preprocess(Closed):
     spacing_mm: dict[str, float] = Field(
         description="isotropic target spacing: `default`, and by dataset where it differs"

@@ -228,6 +228,9 @@ def study_facts():
         "title": PLAN.study.title,
         "label": PLAN.study.label,
         "protocol": PLAN.study.protocol.model_dump(),
+        "preprocess": PLAN.study.preprocess.model_dump(
+            mode="json", exclude={"blocks"}, exclude_none=True
+        ),
         "seed": PLAN.study.seed,
         "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
     }
