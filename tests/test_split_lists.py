@@ -59,7 +59,7 @@ def test_lists_are_read_from_the_mirror_without_running_the_file(tmp_path):
     ("text", "reason"),
     [
         (TEXT.replace("[4]", "[4, 7]"), "toy_val has 2 entries instead of 1"),
-        (TEXT.replace("[4]", "[7]"), "as many entries as expected, but other ones"),
+        (TEXT.replace("[4]", "[7]"), "each of the 3 split lists has as many entries as expected"),
         (TEXT.replace("toy_val", "toy_eval"), "lists missing or not expected: toy_eval, toy_val"),
         (TEXT.replace("toy = {", "tot = {"), "'toy' is not assigned a dictionary of lists"),
         (TEXT + "toy = {}\n", "'toy' is not assigned a dictionary of lists, once"),
@@ -73,6 +73,24 @@ def test_other_lists_than_the_known_ones_are_refused(tmp_path, text, reason):
         from_mirror(tmp_path, text)
     assert "mirror/lists.py" in str(told.value)
     assert not (tmp_path / "out" / "lists.json").exists()
+
+
+def test_as_many_entries_but_other_ones_says_how_to_go_on_and_that_works(tmp_path):
+    with pytest.raises(DownloadError) as told:
+        from_mirror(tmp_path, TEXT.replace("[4]", "[7]"))
+    found = lists.content_sha256(LISTS | {"toy_val": [7]})
+    source, expected = str(tmp_path / "known.yaml"), lists.content_sha256(LISTS)
+    for words in (
+        "mirror/lists.py: each of",
+        f"sha256 {found}; {source} expects {expected}",
+        "Compare the file with http://127.0.0.1:1/lists.py",
+        f"write `sha256: {found}` into {source}",
+    ):
+        assert words in str(told.value)
+    source = known(tmp_path, sha256=found)
+    out = tmp_path / "lists.json"
+    lists.run(source=source, out=out, cache=tmp_path / "cache", mirror=str(tmp_path / "mirror"))
+    assert json.loads(out.read_text())["lists"]["toy_val"] == [7]
 
 
 def test_the_known_lists_hold_what_their_description_says():

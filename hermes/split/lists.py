@@ -60,15 +60,15 @@ def run(*, source: str | Path, out: str | Path, cache: str | Path, mirror: str =
         DownloadError: the file cannot be had, or is not the one whose lists are known.
     """
     known = validate(Source, read_yaml(Path(source)), Path(source))
-    path = _obtain(known, Path(cache), mirror)
-    lists = read_checked(path, known, str(path))
+    path = _obtain(known, Path(cache), mirror, str(source))
+    lists = read_checked(path, known, str(path), str(source))
     content = {"url": known.url, "content_sha256": known.sha256, "lists": lists}
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     write_json(Path(out), content)
     logger.info("%s: %d published lists", path, len(lists))
 
 
-def _obtain(known: Source, cache: Path, mirror: str) -> Path:
+def _obtain(known: Source, cache: Path, mirror: str, source: str) -> Path:
     """Where the file is: in the mirror, in the cache, or fetched into it and checked."""
     archive, by = Archive(url=known.url, filename=known.filename), read_mirror(mirror)
     here = by.stored(archive, cache)
@@ -78,20 +78,29 @@ def _obtain(known: Source, cache: Path, mirror: str) -> Path:
     with locked(target), Progress("published split lists", Size(unknown=1)) as progress:
         if by.base:
             try:
-                _transfer(mirrored(by.base, known.filename), target, known, progress)
+                _transfer(mirrored(by.base, known.filename), target, known, progress, source)
                 return target
             except Absent as absent:
                 logger.info("%s", absent)
-        _transfer(address(known.url), target, known, progress)
+        _transfer(address(known.url), target, known, progress, source)
     return target
 
 
-def _transfer(place: Place, target: Path, known: Source, progress: Progress) -> None:
-    fetch(place, target, progress, check=lambda part: read_checked(part, known, place.name))
+def _transfer(place: Place, target: Path, known: Source, progress: Progress, source: str) -> None:
+    def check(part: Path) -> None:
+        read_checked(part, known, place.name, source)
+
+    fetch(place, target, progress, check=check)
 
 
-def read_checked(path: Path, known: Source, name: str) -> Lists:
-    """The lists of a file, once they are the known ones; `name` is what messages call the file.
+def read_checked(path: Path, known: Source, name: str, source: str) -> Lists:
+    """The lists of a file, once they are the known ones.
+
+    Args:
+        path: the file.
+        known: what must be in it.
+        name: what messages call the file.
+        source: the file that `known` was read from, for messages.
 
     Raises:
         DownloadError: what differs, and what to do.
@@ -106,12 +115,19 @@ def read_checked(path: Path, known: Source, name: str) -> Lists:
     ]
     if names:
         differing.append(f"lists missing or not expected: {', '.join(names)}")
-    if not differing and content_sha256(lists) != known.sha256:
-        differing.append("as many entries as expected, but other ones")
     if differing:
         raise DownloadError(
             f"{name}: not the split lists that are known: {'; '.join(differing)}. Take the file of "
             f"{known.url}"
+        )
+    found = content_sha256(lists)
+    if found != known.sha256:
+        raise DownloadError(
+            f"{name}: each of the {len(lists)} split lists has as many entries as expected, but "
+            f"what they hold has the sha256 {found}; {source} expects {known.sha256}. Compare the "
+            f"file with {known.url}, which names the commit. If its lists differ, put the one of "
+            f"that address in its place; if they are the same, the expected value is wrong: "
+            f"write `sha256: {found}` into {source} and run this again"
         )
     return lists
 
