@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 
 from hermes.atomic import writing
 from hermes.card_check import TODO
-from hermes.card_check.finding import count, examples
 from hermes.card_check.labels import MANY_VALUES, tabulate
 from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
@@ -22,6 +21,7 @@ from hermes.card_check.nearest import NIFTI, looks_like_reference, pairs, pairs_
 from hermes.card_check.scan import Scan, scan_all
 from hermes.registry import RegistryError
 from hermes.schema import Card
+from hermes.words import counted, some
 
 TRIED = 40
 """References that the first images are paired with to find the patterns."""
@@ -85,7 +85,7 @@ def draft(name: str, folder: Path, out: Path, *, cases: int | None = None, worke
     text = CARD.format(
         name=name,
         folder=folder,
-        cases=count(len(jobs), "case"),
+        cases=counted(len(jobs), "case"),
         modality=modality,
         why=why,
         image=json.dumps(image),
@@ -96,7 +96,7 @@ def draft(name: str, folder: Path, out: Path, *, cases: int | None = None, worke
     )
     with writing(out) as aside:
         aside.write_text(text, encoding="utf-8")
-    return f"{out}: {count(len(jobs), 'case')}, {image} with {reference}"
+    return f"{out}: {counted(len(jobs), 'case')}, {image} with {reference}"
 
 
 def _patterns(folder: Path, nifti: Sequence[str]) -> tuple[str, str]:
@@ -113,8 +113,8 @@ def _patterns(folder: Path, nifti: Sequence[str]) -> tuple[str, str]:
     best = max(found, key=found.__getitem__, default=None)
     if best is None or not found[best]:
         raise RegistryError(
-            f"{folder}: {count(len(images), 'image')} ({examples(images)}) and "
-            f"{count(len(references), 'reference')} ({examples(references)}), told apart by words "
+            f"{folder}: {counted(len(images), 'image')} ({some(images)}) and "
+            f"{counted(len(references), 'reference')} ({some(references)}), told apart by words "
             "such as seg, label, mask in their paths, do not pair up by name; put them into "
             "folders images/ and labels/ with the same names (links will do), or write the card "
             "by hand"
@@ -188,10 +188,10 @@ def _labels(folder: Path, card: Card, scans: Sequence[Scan]) -> Iterator[str]:
     found = [entry for entry in tabulate(card, scans).values() if entry.cases]
     if not found or len(found) > MANY_VALUES:
         raise RegistryError(
-            f"{folder}: {count(len(found), 'value')} in the references of "
-            f"{count(len(scans), 'case')}: not label volumes; "
+            f"{folder}: {counted(len(found), 'value')} in the references of "
+            f"{counted(len(scans), 'case')}: not label volumes; "
             + next((entry.reason for entry in scans if entry.reason), "look at the files")
         )
     for entry in sorted(found, key=attrgetter("value")):
         named = f"{{value: {entry.value}, structure: {TODO}_{entry.value}}}"
-        yield f"  - {named} # {count(len(entry.cases), 'case')}, {entry.median_ml:.1f} ml\n"
+        yield f"  - {named} # {counted(len(entry.cases), 'case')}, {entry.median_ml:.1f} ml\n"

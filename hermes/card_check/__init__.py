@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermes.card_check.finding import Finding, count
+from hermes.card_check.finding import Finding
 from hermes.card_check.images import check_images, describe_images
 from hermes.card_check.labels import check_labels, describe_labels, refused, tabulate
 from hermes.card_check.layout import Layout, lay_out
@@ -22,6 +22,7 @@ from hermes.convert.patterns import compile_pattern
 from hermes.convert.raw import RawFolder
 from hermes.registry import RegistryError, Structure, load_card, read_yaml
 from hermes.schema import Card
+from hermes.words import counted
 
 __all__ = ["Finding", "Report", "check"]
 
@@ -133,7 +134,7 @@ def _report(card: Card, raw: RawFolder, layout: Layout, scans: list[Scan]) -> Re
         "Files": _describe_files(raw, layout),
         f"Images ({images:,} {every})": describe_images(scans),
         f"Labels ({labels:,} {every})": describe_labels(table),
-        f"Patients of the {count(len(kept), 'case')} that can be used": describe_patients(
+        f"Patients of the {counted(len(kept), 'case')} that can be used": describe_patients(
             card, kept
         ),
     }
@@ -142,11 +143,11 @@ def _report(card: Card, raw: RawFolder, layout: Layout, scans: list[Scan]) -> Re
 
 def _describe_files(raw: RawFolder, layout: Layout) -> list[str]:
     size = sum(size for size, _ in raw.files.values()) / 1e6
-    lines = [f"{count(len(raw.files), 'file')}, {size:,.1f} MB"]
+    lines = [f"{counted(len(raw.files), 'file')}, {size:,.1f} MB"]
     for found in layout.matched:
-        lines.append(f"{found.pattern}: {len(found.paths):,} found, {count(found.cases, 'case')}")
+        lines.append(f"{found.pattern}: {len(found.paths):,} found, {counted(found.cases, 'case')}")
     if layout.unused:
-        lines.append(f"not used: {count(len(layout.unused), 'file')}")
+        lines.append(f"not used: {counted(len(layout.unused), 'file')}")
         lines += [f"  {line}" for line in group(layout.unused)]
     return lines
 
@@ -156,9 +157,9 @@ def _verdict(
 ) -> str:
     problems = sum(finding.problem for finding in findings)
     others = len(findings) - problems
-    also = f"; {count(others, 'thing')} to look at" if others else ""
+    also = f"; {counted(others, 'thing')} to look at" if others else ""
     if problems:
-        return f"The card does not fit yet: {count(problems, 'problem')}{also}."
+        return f"The card does not fit yet: {counted(problems, 'problem')}{also}."
     part = "" if len(scans) == len(layout.jobs) else f" (of the first {len(scans):,}; --cases)"
-    classes = count(len(card.labels), "structure")
-    return f"The card fits: {count(len(kept), 'case')}{part}, {classes}{also}."
+    classes = counted(len(card.labels), "structure")
+    return f"The card fits: {counted(len(kept), 'case')}{part}, {classes}{also}."

@@ -4,11 +4,12 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from hermes.card_check.finding import Finding, count, examples
+from hermes.card_check.finding import Finding
 from hermes.card_check.modality import Oddity, implausible
 from hermes.card_check.scan import ImageFacts, Scan
 from hermes.convert.evidence import one_spacing
 from hermes.schema import Card
+from hermes.words import counted, some
 
 SPACING_MM = (0.05, 20.0)
 """ASSUME: voxels of a clinical scan are neither smaller nor larger; others are in another unit."""
@@ -55,8 +56,8 @@ def _modalities(read: list[tuple[Scan, ImageFacts]]) -> Iterator[Finding]:
             odd[scan.case.modality, oddity].append(scan.case.name)
     for (modality, oddity), names in odd.items():
         yield Finding(
-            f"{len(names):,} of {count(totals[modality], 'image')} of modality {modality} "
-            f"({examples(names)}): {oddity.what}",
+            f"{len(names):,} of {counted(totals[modality], 'image')} of modality {modality} "
+            f"({some(names)}): {oddity.what}",
             oddity.change,
             problem=False,
         )
@@ -69,14 +70,14 @@ def _headers(card: Card, read: list[tuple[Scan, ImageFacts]]) -> Iterator[Findin
     for doubt, names in doubts.items():
         if doubt:
             yield Finding(
-                f"{doubt}: {count(len(names), 'image')}, {examples(names)}",
+                f"{doubt}: {counted(len(names), 'image')}, {some(names)}",
                 "write the true spacing into the headers, or into the card (`identity_affine`)",
                 problem=False,
             )
     skewed = [scan.case.name for scan, _ in read if scan.skewed]
     if skewed:
         yield Finding(
-            f"{count(len(skewed), 'image')} whose axes are not at right angles: {examples(skewed)}",
+            f"{counted(len(skewed), 'image')} whose axes are not at right angles: {some(skewed)}",
             "nothing: they are straightened",
             problem=False,
         )
@@ -84,8 +85,8 @@ def _headers(card: Card, read: list[tuple[Scan, ImageFacts]]) -> Iterator[Findin
     odd = [s.case.name for s, f in read if not all(low <= mm <= high for mm in f.spacing_mm)]
     if odd:
         yield Finding(
-            f"{count(len(odd), 'image')} with voxels below {low} mm or above {high:g} mm, perhaps "
-            f"in another unit: {examples(odd)}",
+            f"{counted(len(odd), 'image')} with voxels below {low} mm or above {high:g} mm, "
+            f"perhaps in another unit: {some(odd)}",
             "repair the headers: the unit is the millimetre",
         )
     spacings = [{"spacing_mm": " ".join(f"{mm:.8g}" for mm in f.spacing_mm)} for _, f in read]

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hermes.card_check.finding import Finding, count, examples, skeleton
+from hermes.card_check.finding import Finding, skeleton
 from hermes.card_check.scan import Scan
 from hermes.schema import Card
+from hermes.words import counted, some
 
 MANY_VALUES = 100
 """ASSUME: a reference with more values that the card does not list is no label volume."""
@@ -68,7 +69,7 @@ def describe_labels(table: dict[int, Value]) -> list[str]:
         lines.append(f"and {len(shown) - MOST_SHOWN:,} values more")
     others = sorted(entry.value for entry in table.values() if entry.meaning == "background")
     if others:
-        lines.append(f"read as background: {examples(map(str, others), 20)}")
+        lines.append(f"read as background: {some(map(str, others), 20)}")
     return lines
 
 
@@ -119,10 +120,9 @@ def _unlisted(card: Card, table: dict[int, Value]) -> Iterator[Finding]:
             "write 255 as the structure's `value`",
         )
         return
-    found = [f"{e.value} ({count(e.voxels, 'voxel')} in {len(e.cases):,})" for e in unlisted]
+    found = [f"{e.value} ({counted(e.voxels, 'voxel')} in {len(e.cases):,})" for e in unlisted]
     yield Finding(
-        f"{count(len(cases), 'case')} with values that the card does not list: "
-        f"{examples(found, 10)}",
+        f"{counted(len(cases), 'case')} with values that the card does not list: {some(found, 10)}",
         "name them in `labels`, in `also` or in `ignored_values`; `unlisted_values: background` "
         "reads all such values as background",
     )
@@ -140,7 +140,7 @@ def _never_found(card: Card, table: dict[int, Value], complete: bool) -> Iterato
             missing.append(f"{'/'.join(map(str, values))} ({label.structure})")
     if missing:
         yield Finding(
-            f"in no reference{'' if complete else ' that was read'}: {examples(missing, 10)}",
+            f"in no reference{'' if complete else ' that was read'}: {some(missing, 10)}",
             "correct the values or take the structures out of `labels`: there is nothing to learn "
             "them from",
             problem=complete,
@@ -154,8 +154,8 @@ def _empty(card: Card, scans: Sequence[Scan]) -> Iterator[Finding]:
     expected = card.published.empty if card.published else None
     if empty and len(empty) < len(read) and len(empty) != expected:
         yield Finding(
-            f"{len(empty):,} of {count(len(read), 'case')} without any annotated voxel: "
-            f"{examples(empty)}",
+            f"{len(empty):,} of {counted(len(read), 'case')} without any annotated voxel: "
+            f"{some(empty)}",
             "nothing, if nothing is to be seen in them",
             problem=False,
         )
@@ -171,7 +171,7 @@ def _warned(scans: Sequence[Scan]) -> Iterator[Finding]:
     for warning, names in told.items():
         side = " lies on the patient's " in warning
         yield Finding(
-            f"{warning}: {len(names):,} of {count(usable, 'case')}, {examples(names)}",
+            f"{warning}: {len(names):,} of {counted(usable, 'case')}, {some(names)}",
             "correct `sides` or the values; if the card is right, the headers are mirrored"
             if side
             else "look at these cases",
@@ -194,8 +194,8 @@ def refused(scans: Sequence[Scan], explained: set[str]) -> Iterator[Finding]:
             )
     for group in alike.values():
         first = group[0]
-        names = examples([scan.case.name for scan in group], 5)
-        yield Finding(f"{count(len(group), 'case')} ({names}): {first.reason}", _advice(first))
+        names = some([scan.case.name for scan in group], 5)
+        yield Finding(f"{counted(len(group), 'case')} ({names}): {first.reason}", _advice(first))
 
 
 def _advice(scan: Scan) -> str:

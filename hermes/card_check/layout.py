@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hermes.card_check.finding import Finding, count, examples
+from hermes.card_check.finding import Finding
 from hermes.card_check.nearest import correct, nearest_path
 from hermes.convert.find import Case, find_cases
 from hermes.convert.patterns import compile_pattern, fill, natural
 from hermes.convert.raw import CaseError, ConvertError, RawFolder
 from hermes.convert.sources import Sources, sources_of
 from hermes.schema import Card, ImageSource
+from hermes.words import counted, some
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _cases(
         if source.numbers and _works(_only(card, source.model_copy(update={"numbers": None})), raw):
             return [
                 Finding(
-                    f"{source.pattern}: matches {count(len(paths), 'path')}, but no case's last "
+                    f"{source.pattern}: matches {counted(len(paths), 'path')}, but no case's last "
                     f"number lies in `numbers` {list(source.numbers)}; such as {paths[0]}",
                     "correct `numbers`, or leave it out",
                 )
@@ -189,7 +190,7 @@ def _without_image(
         paths = [path for path in dict.fromkeys(paths) if path not in images]
         if paths:
             yield Finding(
-                f"{pattern}: {count(len(paths), 'reference')} without an image: {examples(paths)}",
+                f"{pattern}: {counted(len(paths), 'reference')} without an image: {some(paths)}",
                 "add the images, or correct the images' pattern",
                 problem=False,
             )

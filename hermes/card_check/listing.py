@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from hermes.card_check.finding import Finding, count, examples, skeleton
+from hermes.card_check.finding import Finding, skeleton
 from hermes.convert.raw import ConvertError, RawFolder
 from hermes.download.files import list_files
+from hermes.words import counted, some
 
 
 def read_folder(folder: Path) -> RawFolder:
@@ -38,8 +39,8 @@ def check_manifest(raw: RawFolder) -> Iterator[Finding]:
     ]
     if changed:
         yield Finding(
-            f"{count(len(changed), 'file')} came, went or changed after {manifest.name} listed the "
-            f"folder: {examples(changed)}",
+            f"{counted(len(changed), 'file')} came, went or changed after {manifest.name} listed "
+            f"the folder: {some(changed)}",
             f"remove {manifest} (the list, not the folder), so that it is made again",
             problem=False,
         )

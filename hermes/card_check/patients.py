@@ -4,10 +4,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from hermes.card_check.finding import Finding, count, examples
+from hermes.card_check.finding import Finding
 from hermes.convert.find import Case
 from hermes.schema import Card
 from hermes.split.rule import SplitError, assign
+from hermes.words import counted, some
 
 
 def describe_patients(card: Card, cases: Sequence[Case]) -> list[str]:
@@ -15,7 +16,7 @@ def describe_patients(card: Card, cases: Sequence[Case]) -> list[str]:
     if not cases:
         return []
     patients = len({case.patient for case in cases})
-    lines = [f"{count(patients, 'patient')}, {count(len(cases), 'image')}"]
+    lines = [f"{counted(patients, 'patient')}, {counted(len(cases), 'image')}"]
     subsets = Counter(subset for _, subset in {(case.patient, case.image.subset) for case in cases})
     if set(subsets) != {""}:
         named = ", ".join(f"{subsets[name]:,} {name or 'none'}" for name in sorted(subsets))
@@ -50,7 +51,7 @@ def check_patients(card: Card, cases: Sequence[Case]) -> Iterator[Finding]:
             "the `subset` of the entries in `images`",
         )
     if groups := _alike(cases):
-        first = examples([case.name for case in groups[0]])
+        first = some([case.name for case in groups[0]])
         yield Finding(
             f"every image is a patient of its own, but names look like {len(groups):,} patients "
             f"with several images: {first}",

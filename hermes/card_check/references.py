@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 
-from hermes.card_check.finding import Finding, count, examples
+from hermes.card_check.finding import Finding
 from hermes.card_check.layout import Job, Layout
 from hermes.card_check.nearest import correct, nearest_path, pairs, pairs_of, without_zeros
 from hermes.convert.patterns import compile_pattern, fill
 from hermes.convert.raw import CaseError, RawFolder
+from hermes.words import counted, some
 
 TRIED = 20
 """Images on which a corrected pattern of the references is tried."""
@@ -48,10 +49,10 @@ def _missing(jobs: list[Job], total: int, layout: Layout, raw: RawFolder) -> Fin
     first = jobs[0]
     pattern = _lacking(first, raw)
     wanted = fill(pattern, first.case.holes)
-    what = f"{len(jobs):,} of {count(total, 'image')} without a reference"
+    what = f"{len(jobs):,} of {counted(total, 'image')} without a reference"
     example = f"{first.case.path} needs {wanted}, which is not there"
     if len(jobs) < total:
-        names = examples([job.case.name for job in jobs], 5)
+        names = some([job.case.name for job in jobs], 5)
         return Finding(
             f"{what} ({names}): {example}",
             "add the references or take the images out: the converter leaves these cases out",

@@ -23,6 +23,7 @@ from hermes.convert.resume import outputs_of
 from hermes.convert.sources import Sources
 from hermes.schema import Card
 from hermes.volume import Volume, orthonormal, reorient, write_nifti
+from hermes.words import joined
 
 COLUMNS = (
     "case",
@@ -155,7 +156,7 @@ def _row(
         "native_affine": " ".join(repr(float(value)) for value in native.affine.ravel()),
         "native_size": _numbers(native.array.shape[::-1]),
         "source": case.path,
-        "warnings": "; ".join(warnings),
+        "warnings": joined(warnings),
     }
 
 

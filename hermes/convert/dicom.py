@@ -171,4 +171,4 @@ def file_order(slices: Sequence[Slice]) -> tuple[list[int], str]:
     ascending = None in numbers or numbers == sorted(numbers)
     if ascending or numbers == sorted(numbers, reverse=True):
         return order, ""
-    return order, "file names and instance numbers order the slices differently; names are used"
+    return order, "file names and instance numbers order the slices differently: names are used"

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hermes.quality.finding import Finding, counted, some
+from hermes.quality.finding import Finding
 from hermes.quality.measurements import CaseMeasured
+from hermes.words import counted, some
 
 CHECK = "duplicates"
 

@@ -1,7 +1,7 @@
 """What a check has to say of a dataset or of one of its cases."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -41,17 +41,6 @@ def read_findings(path: str | Path) -> list[Finding]:
 def write_findings(path: str | Path, findings: Iterable[Finding]) -> None:
     """Write a table of findings, `COLUMNS`."""
     write_tsv(path, COLUMNS, (dict(zip(COLUMNS, astuple(f), strict=True)) for f in findings))
-
-
-def some(names: Sequence[str], most: int = 5) -> str:
-    """Name a few: "a, b, c and 9 more"."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def counted(number: int, noun: str) -> str:
-    """Say how many: "1 case", "12 cases"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def figure(value: float) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from hermes.quality.facts import DatasetFacts
-from hermes.quality.finding import Finding, counted, some
+from hermes.quality.finding import Finding
 from hermes.quality.measurements import LEVELS, CaseMeasured
 from hermes.quality.volumes import ENOUGH, MAD_TO_SIGMA
+from hermes.words import counted, parted, some
 
 MANY_REJECTED = 0.1
 """ASSUME: share of cases left out from which on something is wrong with the whole copy."""
@@ -188,7 +189,7 @@ def check_remarks(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Fi
     """What convert remarked; a remark on many cases is said once."""
     remarks: dict[str, list[str]] = {}
     for case in cases:
-        for remark in filter(None, case.row["warnings"].split("; ")):
+        for remark in parted(case.row["warnings"]):
             remarks.setdefault(_kind(remark), []).append(f"{case.name}: {remark}")
     return [
         _remark(facts, kind, texts) for kind, texts in sorted(remarks.items(), key=lambda r: r[0])

@@ -15,13 +15,14 @@ from hermes.atomic import writing
 from hermes.quality import flags
 from hermes.quality.anatomy import Relation, load_relations
 from hermes.quality.facts import DatasetFacts
-from hermes.quality.finding import Finding, counted, write_findings
+from hermes.quality.finding import Finding, write_findings
 from hermes.quality.measurements import CaseMeasured, read_measurements
 from hermes.quality.pictures import draw
 from hermes.quality.places import check_places
 from hermes.quality.volumes import check_volumes, oddness, usual_volumes
 from hermes.tables import read_tsv
 from hermes.volume import read_nifti
+from hermes.words import counted
 
 logger = logging.getLogger(__name__)
 

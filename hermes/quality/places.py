@@ -15,8 +15,9 @@ from hermes.quality.anatomy import (
     side_relations,
 )
 from hermes.quality.facts import DatasetFacts
-from hermes.quality.finding import Finding, some
+from hermes.quality.finding import Finding
 from hermes.quality.measurements import CaseMeasured
+from hermes.words import some
 
 CHECK = "position"
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hermes.quality.facts import DatasetFacts, LabelFacts
-from hermes.quality.finding import Finding, counted, figure, span, times
+from hermes.quality.finding import Finding, figure, span, times
 from hermes.quality.measurements import CaseMeasured, Extent
+from hermes.words import counted
 
 ENOUGH = 8
 """ASSUME: fewer cases do not say what is usual."""

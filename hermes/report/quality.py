@@ -14,12 +14,13 @@ import jinja2
 from hermes.atomic import writing
 from hermes.quality.duplicates import CHECK, find_duplicates
 from hermes.quality.facts import DatasetFacts
-from hermes.quality.finding import Finding, read_findings, some, worst, write_findings
+from hermes.quality.finding import Finding, read_findings, worst, write_findings
 from hermes.quality.measurements import read_measurements
 from hermes.report.protocol import points
 from hermes.report.provenance import commit
 from hermes.report.quality_sections import MARKS, Dataset, section
 from hermes.tables import read_tsv
+from hermes.words import some
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hermes.quality.facts import DatasetFacts, LabelFacts
-from hermes.quality.finding import Finding, counted, figure, span, worst
+from hermes.quality.finding import Finding, figure, span, worst
 from hermes.quality.measurements import CaseMeasured, Extent
 from hermes.quality.volumes import Usual, rate, usual_volumes
 from hermes.report import quality_charts as charts
 from hermes.report.protocol import MODALITY_NAMES, window_text
+from hermes.words import counted
 
 SHOWN = 12
 """Findings of a level that the page lists; the rest are in the table beside it."""

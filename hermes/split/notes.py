@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hermes.tables import write_tsv
+from hermes.words import some
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("topic", "note", "patients")
-
-SHOWN = 5
-"""Patients named in a line of the log; the table names them all."""
 
 
 class Note(NamedTuple):
@@ -32,13 +30,7 @@ def write_notes(path: str | Path, dataset: str, notes: Iterable[Note]) -> None:
     notes = list(notes)
     for note in notes:
         level = logging.INFO if note.topic == "protocol" else logging.WARNING
-        logger.log(level, "%s: %s%s", dataset, note.note, _names(note.patients))
+        names = f": {some(note.patients)}" if note.patients else ""
+        logger.log(level, "%s: %s%s", dataset, note.note, names)
     rows = [note._asdict() | {"patients": ",".join(note.patients)} for note in notes]
     write_tsv(path, COLUMNS, rows)
-
-
-def _names(patients: tuple[str, ...]) -> str:
-    if not patients:
-        return ""
-    more = f" and {len(patients) - SHOWN} more" if len(patients) > SHOWN else ""
-    return f": {', '.join(patients[:SHOWN])}{more}"

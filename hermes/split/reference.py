@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from hermes.schema import ReferenceList
 from hermes.split.notes import Note
 from hermes.split.rule import SIDES, SplitError
+from hermes.words import counted
 
 Lists = Mapping[str, Sequence[str | int]]
 
@@ -126,11 +127,11 @@ def _absent(listed: dict[str, str], images: Mapping[str, int]) -> list[Note]:
     for side in SIDES:
         missing = tuple(sorted(p for p, s in listed.items() if s == side and p not in images))
         if missing:
-            text = f"{_patients(missing)} of the published {side} list not here"
+            text = f"{counted(len(missing), 'patient')} of the published {side} list not here"
             notes.append(Note("missing", text, missing))
     unlisted = tuple(sorted(set(images) - set(listed)))
     if unlisted:
-        text = f"{_patients(unlisted)} in no published list, left out"
+        text = f"{counted(len(unlisted), 'patient')} in no published list, left out"
         notes.append(Note("unused", text, unlisted))
     return notes
 
@@ -145,9 +146,6 @@ def _other_studies(named: dict[str, list[str]], images: Mapping[str, int]) -> li
     other = tuple(sorted(p for p, n in listed.items() if p in images and images[p] != n))
     if not other:
         return []
-    text = f"{_patients(other)} with another number of studies here; all studies are used"
+    number = counted(len(other), "patient")
+    text = f"{number} with another number of studies here; all studies are used"
     return [Note("count", text, other)]
-
-
-def _patients(names: Sequence[str]) -> str:
-    return f"{len(names)} patient{'s' * (len(names) != 1)}"
