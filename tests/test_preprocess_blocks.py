@@ -37,7 +37,7 @@ def test_jobs_of_the_papers_study(checkout):
 
 @pytest.mark.slow
 def test_a_dataset_in_blocks_comes_out_as_in_one_job(checkout):
-    plan_study(checkout, blocks={"default": 1, "dlbs": 3}, body_crop=True)
+    plan_study(checkout, blocks={"default": 1, "dlbs": 3}, body_crop=["dlbs"])
     target = "data/tiny/preprocessed/dlbs/cases.tsv"
     chosen = ("--config", "study=tiny", "--", target)
     planned = jobs(snakemake("-n", *chosen, cwd=checkout))
