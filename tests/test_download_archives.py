@@ -1,6 +1,7 @@
 """Archives that must not be believed: paths that escape, links, damage, other content."""
 
 import gzip
+import hashlib
 import io
 import tarfile
 import zipfile
@@ -8,7 +9,9 @@ import zipfile
 import pytest
 from toyset import CONTENT, deflated, tarred, zipped
 
-from hermes.download import DownloadError, unpack
+from hermes.download import DownloadError, members, unpack
+from hermes.download.check import check_archive
+from hermes.schema import Archive
 
 pytest_plugins = ["toyset_fixtures"]
 
@@ -55,7 +58,7 @@ def test_links_and_devices_are_refused(site, toy, kind):
         ({"members": ["a/*", "z/*"]}, "no member matches z/"),
         ({"strip": 2}, "lies above the 2 folders"),
         ({"strip": 1}, "two files for x"),
-        ({"unpack": "tar"}, "not a readable tar archive.*remove it to have it fetched anew"),
+        ({"unpack": "tar"}, "damaged or cut short: not a readable tar archive"),
     ],
 )
 def test_archive_that_is_not_as_the_card_says(site, toy, more, message):
@@ -69,8 +72,83 @@ def test_archive_that_is_not_as_the_card_says(site, toy, more, message):
 def test_damaged_archive_is_refused(site, toy):
     whole = zipped({"a.nii.gz": CONTENT})
     site.files["/toy.zip"] = whole[:5000] + b"\0" * 10 + whole[5010:]
-    with pytest.raises(DownloadError, match="not a readable zip archive"):
-        toy.get({"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    with pytest.raises(DownloadError, match=r"zip: damaged or cut short: .*Bad CRC-32.*a\.nii\.gz"):
+        toy.get(archive)
+    assert not [path for path in toy.cache.iterdir() if not path.name.endswith(".lock")]
+    site.files["/toy.zip"] = whole
+    toy.get(archive)
+    assert toy.files() == {"a.nii.gz": CONTENT}
+
+
+def test_archive_that_is_damaged_in_the_cache_is_dropped(site, toy):
+    whole = zipped({"a.nii.gz": CONTENT})
+    site.files["/toy.zip"] = whole
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    toy.cache.mkdir()
+    (toy.cache / "toy.zip").write_bytes(whole[:5000] + b"\0" * 10 + whole[5010:])
+    with pytest.raises(DownloadError, match=r"Bad CRC-32 .*; removed; run again to fetch it anew"):
+        toy.get(archive)
+    assert not (toy.cache / "toy.zip").exists() and not toy.raw.exists()
+    toy.get(archive)
+    assert toy.files() == {"a.nii.gz": CONTENT}
+
+
+def test_damaged_archive_of_a_persons_mirror_is_left_alone(toy, tmp_path):
+    (tmp_path / "mirror").mkdir()
+    whole = zipped({"a.nii.gz": CONTENT})
+    damaged = whole[:5000] + b"\0" * 10 + whole[5010:]
+    (tmp_path / "mirror/toy.zip").write_bytes(damaged)
+    with pytest.raises(DownloadError, match="put a whole one in its place"):
+        toy.get(
+            {"filename": "toy.zip", "unpack": "zip"},
+            kind="agreement",
+            mirror=str(tmp_path / "mirror"),
+        )
+    assert (tmp_path / "mirror/toy.zip").read_bytes() == damaged
+
+
+def test_unreadable_archive_with_the_cards_checksum_is_kept(site, toy):
+    site.files["/toy"] = zipped({"a.nii.gz": b"one"})
+    checksum = hashlib.sha256(site.files["/toy"]).hexdigest()
+    archive = {"url": f"{site.url}/toy", "filename": "toy", "unpack": "tar", "sha256": checksum}
+    with pytest.raises(DownloadError, match="look whether the card's `unpack` is right"):
+        toy.get(archive)
+    assert (toy.cache / "toy").exists()
+    toy.get(archive | {"unpack": "zip"})
+    assert toy.files() == {"a.nii.gz": b"one"} and len(site.asked) == 1
+
+
+def test_packing_that_is_not_known_is_no_damage(site, toy):
+    whole = bytearray(zipped({"a.nii.gz": b"one"}))
+    for place in (8, whole.index(b"PK\x01\x02") + 10):
+        whole[place] = 9  # the method Deflate64, in the member's own header and in the directory
+    site.files["/toy"] = bytes(whole)
+    with pytest.raises(DownloadError, match="packed in a way that cannot be read here"):
+        toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": "zip"})
+    assert (toy.cache / "toy").exists()
+
+
+@pytest.mark.parametrize("pack", [zipped, deflated, tarred])
+def test_whichever_byte_is_damaged_it_shows_or_does_not_matter(tmp_path, pack):
+    """Any byte: the check refuses it, or unpacking stops, or what is unpacked is right."""
+    files = {"a/one.nii": bytes(range(256)) * 2, "a/two.nii": b"two" * 40}
+    whole, path = pack(files), tmp_path / "toy"
+    archive = Archive(filename="toy", unpack="tar" if pack is tarred else "zip")
+    refused = 0
+    for place in range(0, len(whole), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        folder = tmp_path / f"{place}"
+        folder.mkdir()
+        try:
+            check_archive(path, archive, arrived=True)
+            unpack.unpack(path, archive, folder)
+        except DownloadError:
+            refused += 1
+            continue
+        found = [p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()]
+        assert sorted(found) == sorted(files.values())
+    assert refused > len(whole) / 6
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
@@ -115,7 +193,7 @@ def test_encrypted_member_is_refused(site, toy):
 
 @pytest.mark.parametrize("pack", [deflated, tarred])
 def test_bomb_is_refused(site, toy, monkeypatch, pack):
-    monkeypatch.setattr(unpack, "HARMLESS_BYTES", 10**6)
+    monkeypatch.setattr(members, "HARMLESS_BYTES", 10**6)
     kind = "zip" if pack is deflated else "tar"
     archive = {"url": f"{site.url}/toy", "filename": "toy", "unpack": kind}
     site.files["/toy"] = pack({"a.nii": bytes(10**6)})  # grows a thousandfold, but to nothing large
@@ -127,10 +205,10 @@ def test_bomb_is_refused(site, toy, monkeypatch, pack):
 
 
 def test_bomb_whose_directory_lies_is_found_while_it_unpacks(tmp_path, monkeypatch):
-    monkeypatch.setattr(unpack, "HARMLESS_BYTES", 10**6)
+    monkeypatch.setattr(members, "HARMLESS_BYTES", 10**6)
     path = tmp_path / "toy.zip"
     path.write_bytes(deflated({"a.nii": bytes(3 * 10**6)}))
-    archive = unpack.Archive(filename="toy.zip", unpack="zip")
+    archive = Archive(filename="toy.zip", unpack="zip")
     (tmp_path / "raw").mkdir()
     with pytest.raises(DownloadError, match="no archive of scans does"):
         unpack.unpack(path, archive, tmp_path / "raw")
@@ -142,7 +220,7 @@ def test_directory_that_understates_a_member_is_damage(site, toy):
     place = whole.index(b"PK\x01\x02") + 24  # unpacked size in the directory
     whole[place : place + 4] = (1000).to_bytes(4, "little")
     site.files["/toy"] = bytes(whole)
-    with pytest.raises(DownloadError, match="not a readable zip archive"):
+    with pytest.raises(DownloadError, match="damaged or cut short"):
         toy.get({"url": f"{site.url}/toy", "filename": "toy", "unpack": "zip"})
     assert not toy.raw.exists()
 

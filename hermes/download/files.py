@@ -1,22 +1,17 @@
-"""Files on disk: checksums, checks of a fetched archive, locks, the manifest of a raw folder."""
+"""Files on disk: checksums, locks, the manifest of a raw folder."""
 
 import errno
 import fcntl
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isal import igzip, isal_zlib
-
 from hermes.atomic import writing
-from hermes.schema import Archive
 
 CHUNK = 1 << 20
 """Bytes read at once."""
@@ -29,52 +24,14 @@ class DownloadError(RuntimeError):
     """A dataset cannot be had; the message says what is wrong and what to do."""
 
 
+class Damaged(DownloadError):
+    """A file is not readable as what its card says it is."""
+
+
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Return a file's checksum as hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, algorithm).hexdigest()
-
-
-def check_archive(path: Path, archive: Archive, name: str = "") -> None:
-    """Compare a file with the size and the checksum its card gives.
-
-    The sha256 is preferred; the md5 is asked where only that is published. Where the card has no
-    checksum, a zip must have its directory (which is at the end) and a .gz must unpack.
-
-    Args:
-        path: the file.
-        archive: what the card says of it.
-        name: what messages call it; default: its path.
-
-    Raises:
-        DownloadError: it is another file, or damaged.
-    """
-    name, size = name or str(path), path.stat().st_size
-    if archive.bytes is not None and size != archive.bytes:
-        raise DownloadError(f"{name}: {size} bytes, but the card says {archive.bytes}")
-    algorithm = "sha256" if archive.sha256 else "md5" if archive.md5 else ""
-    if not algorithm:
-        _check_whole(path, archive, name)
-        return
-    found, wanted = digest(path, algorithm), getattr(archive, algorithm).lower()
-    if found != wanted:
-        raise DownloadError(
-            f"{name}: {algorithm} is {found}, but the card says {wanted}: the file is damaged or "
-            "is another version"
-        )
-
-
-def _check_whole(path: Path, archive: Archive, name: str) -> None:
-    """A zip has its directory, a .gz its end; nothing is asked of other files."""
-    try:
-        if archive.unpack == "zip":
-            zipfile.ZipFile(path).close()
-        elif archive.unpack == "none" and archive.filename.endswith(".gz"):
-            with igzip.open(path) as handle:
-                while handle.read(CHUNK):
-                    pass
-    except (zipfile.BadZipFile, igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError) as error:
-        raise DownloadError(f"{name}: damaged or cut short: {error}") from error
 
 
 @contextmanager

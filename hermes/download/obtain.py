@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.download.check import check_archive
 from hermes.download.fetch import fetch, part_of, size_served
-from hermes.download.files import DownloadError, check_archive, locked, size_of_file
+from hermes.download.files import DownloadError, locked, size_of_file
 from hermes.download.mirror import Mirror
 from hermes.download.needs import Need, copy_needed, fetchable, without
 from hermes.download.places import Absent, Place, mirrored, place_of
@@ -164,7 +165,7 @@ def _transfer(
         place,
         target,
         progress,
-        check=lambda part: check_archive(part, archive, place.name),
+        check=lambda part: check_archive(part, archive, place.name, arrived=True),
         expected=archive.bytes,
         pause_s=pause_s,
     )

@@ -9,8 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermes.download.archives import describe, expand, offered
+from hermes.download.check import checksum_of
 from hermes.download.fetch import FIRST_PAUSE_S
-from hermes.download.files import build_manifest, full_disk_told, list_files, write_json
+from hermes.download.files import (
+    Damaged,
+    DownloadError,
+    build_manifest,
+    full_disk_told,
+    list_files,
+    write_json,
+)
 from hermes.download.mirror import read_mirror
 from hermes.download.needs import consent_needed
 from hermes.download.obtain import Setting, lacking, obtain, stop_on
@@ -76,7 +84,7 @@ def run(
     copy = lacking(dataset, setting, archives) if to_fill else None
     stop_on([consent, copy], dataset, setting.columns)
     if to_fill:
-        _fill(dataset, raw, archives, obtain(dataset, setting, archives))
+        _fill(dataset, setting, archives, obtain(dataset, setting, archives))
         source = "download"
     fetched = describe(archives) if source == "download" else []
     with full_disk_told(f"{manifest}: not written"):
@@ -124,16 +132,43 @@ def state(raw: Path, record: Path, card: Card, archives: list[Archive]) -> str:
     return "unofficial" if known["archives"] == describe(every) else "outdated"
 
 
-def _fill(card: Card, raw: Path, archives: list[Archive], paths: list[Path]) -> None:
+def _fill(card: Card, setting: Setting, archives: list[Archive], paths: list[Path]) -> None:
     """Unpack all archives aside and put the folder in place at once."""
+    raw, cache = setting.raw, setting.cache
     pairs = list(zip(paths, archives, strict=True))
-    unpacked = sum(unpacked_bytes(path, a) for path, a in pairs if a.unpack != "none")
+    unpacked = sum(_bytes_of(path, a, cache) for path, a in pairs if a.unpack != "none")
     rough = any(archive.unpack == "tar" for archive in archives)
     check_room(card.title, (raw, Size()), (raw, Size(unpacked, about=rough)))
     kept = f"{card.title}: not unpacked; its archives are kept"
     with full_disk_told(kept), _folder_aside(raw) as aside:
         for path, archive in pairs:
-            unpack(path, archive, aside)
+            with _damaged_dropped(path, archive, cache):
+                unpack(path, archive, aside)
+
+
+def _bytes_of(path: Path, archive: Archive, cache: Path) -> int:
+    with _damaged_dropped(path, archive, cache):
+        return unpacked_bytes(path, archive)
+
+
+@contextmanager
+def _damaged_dropped(path: Path, archive: Archive, cache: Path) -> Iterator[None]:
+    """Remove an archive that turns out unreadable from the cache, so that it is fetched anew.
+
+    One that has the card's checksum is what its owners give out, so the card is wrong; one in a
+    mirror folder is a person's.
+    """
+    try:
+        yield
+    except Damaged as damaged:
+        if any(checksum_of(archive)):
+            ending = "yet its checksum is the card's: look whether the card's `unpack` is right"
+        elif path.parent.resolve() == cache.resolve():
+            path.unlink()
+            ending = "removed; run again to fetch it anew"
+        else:
+            ending = "put a whole one in its place, or remove it to have it fetched"
+        raise DownloadError(f"{damaged}; {ending}") from damaged
 
 
 @contextmanager

@@ -1,41 +1,15 @@
 """Archives to folders: chosen members only, nothing outside of the folder, no links, no bombs."""
 
-import gzip
 import os
 import shutil
-import stat
-import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from io import BufferedIOBase
 from pathlib import Path, PurePosixPath
 
 from hermes.download.files import CHUNK, FULL, DownloadError
-from hermes.download.sizes import plain
+from hermes.download.members import damage_told, read_members, refuse_bomb, wanted
 from hermes.schema import Archive
-
-Member = tuple[str, BufferedIOBase | None]
-"""Path in the archive, and the open file; none for what is no plain file (link, device)."""
-
-GROWTH = 100
-"""ASSUME: scans unpack to a few times their archive, mostly empty label maps to some ten times."""
-
-HARMLESS_BYTES = 10 * 10**9
-"""ASSUME: 10 GB fill no disk that a study fits on, so an archive may always unpack to as much."""
-
-ENCRYPTED = 0x1
-"""Bit of a zip member's flags."""
-
-UNREADABLE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    gzip.BadGzipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
-)
 
 
 def unpack(path: Path, archive: Archive, folder: Path) -> int:
@@ -50,9 +24,10 @@ def unpack(path: Path, archive: Archive, folder: Path) -> int:
         folder: root of the raw folder being made.
 
     Raises:
-        DownloadError: not an archive of its kind, a member that would leave the folder, a link, an
-            encrypted member, a wanted pattern that nothing matches, two members for one place,
-            more bytes than such an archive can honestly hold.
+        Damaged: not a readable archive of its kind.
+        DownloadError: a member that would leave the folder, a link, an encrypted member, a wanted
+            pattern that nothing matches, two members for one place, more bytes than such an
+            archive can honestly hold.
     """
     if archive.unpack == "none":
         _place(path, folder / safe_path(archive.into or archive.filename, path))
@@ -60,16 +35,14 @@ def unpack(path: Path, archive: Archive, folder: Path) -> int:
     missing = set(archive.members)
     writer = _Writer(path, archive, folder)
     count = 0
-    try:
-        for name, handle in _read(path, archive):
+    with damage_told(path, archive):
+        for name, handle in read_members(path, archive):
             missing -= {pattern for pattern in missing if fnmatchcase(name, pattern)}
             writer.write(name, handle)
             count += 1
-    except UNREADABLE as error:
-        raise _unreadable(path, archive, error) from error
     if missing or not count:
-        wanted = ", ".join(sorted(missing)) or "any file"
-        raise DownloadError(f"{path}: no member matches {wanted}; the card expects it there")
+        lacking = ", ".join(sorted(missing)) or "any file"
+        raise DownloadError(f"{path}: no member matches {lacking}; the card expects it there")
     return count
 
 
@@ -79,35 +52,16 @@ def unpacked_bytes(path: Path, archive: Archive) -> int:
     A zip's directory says it; of a tar, which has none, its own size is returned.
 
     Raises:
-        DownloadError: not a zip, or more bytes than such an archive can honestly hold.
+        Damaged: not a zip.
+        DownloadError: more bytes than such an archive can honestly hold.
     """
     if archive.unpack != "zip":
         return path.stat().st_size
-    try:
-        with zipfile.ZipFile(path) as bundle:
-            members = [m for m in bundle.infolist() if _wanted(m.filename, archive.members)]
-    except zipfile.BadZipFile as error:
-        raise _unreadable(path, archive, error) from error
+    with damage_told(path, archive), zipfile.ZipFile(path) as bundle:
+        members = [m for m in bundle.infolist() if wanted(m.filename, archive.members)]
     total = sum(member.file_size for member in members)
-    _refuse_bomb(path, total)
+    refuse_bomb(path, total)
     return total
-
-
-def _unreadable(path: Path, archive: Archive, error: Exception) -> DownloadError:
-    why = str(error).partition("\n")[0] or type(error).__name__
-    return DownloadError(
-        f"{path}: not a readable {archive.unpack} archive: {why}; remove it to have it fetched anew"
-    )
-
-
-def _refuse_bomb(path: Path, unpacked: int) -> None:
-    """Refuse more bytes than an honest archive of this size unpacks to."""
-    packed = path.stat().st_size
-    if unpacked > max(HARMLESS_BYTES, GROWTH * packed):
-        raise DownloadError(
-            f"{path}: {plain(packed)} would unpack to {plain(unpacked)} or more, which no archive "
-            "of scans does; refused. Look where it came from"
-        )
 
 
 def _place(path: Path, target: Path) -> None:
@@ -117,39 +71,6 @@ def _place(path: Path, target: Path) -> None:
         os.link(path.resolve(), target)
     except OSError:
         shutil.copyfile(path, target)
-
-
-def _read(path: Path, archive: Archive) -> Iterator[Member]:
-    members = _tar_members if archive.unpack == "tar" else _zip_members
-    return members(path, archive.members)
-
-
-def _wanted(name: str, patterns: list[str]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _tar_members(path: Path, patterns: list[str]) -> Iterator[Member]:
-    with tarfile.open(path, "r:*") as bundle:
-        for member in bundle:
-            if not member.isdir() and _wanted(member.name, patterns):
-                yield member.name, bundle.extractfile(member) if member.isfile() else None
-
-
-def _zip_members(path: Path, patterns: list[str]) -> Iterator[Member]:
-    with zipfile.ZipFile(path) as bundle:
-        for member in bundle.infolist():
-            if member.is_dir() or not _wanted(member.filename, patterns):
-                continue
-            if member.flag_bits & ENCRYPTED:
-                raise DownloadError(
-                    f"{path}: member {member.filename!r} is encrypted; unpack the archive with its "
-                    "owners' password and put the files into the raw folder"
-                )
-            if stat.S_ISLNK(member.external_attr >> 16):
-                yield member.filename, None
-                continue
-            with bundle.open(member) as handle:
-                yield member.filename, handle
 
 
 class _Writer:
@@ -199,7 +120,7 @@ class _Writer:
         """Copy a member; its bytes are counted, since what a header says may be a lie."""
         while chunk := handle.read(CHUNK):
             self._bytes += len(chunk)
-            _refuse_bomb(self._path, self._bytes)
+            refuse_bomb(self._path, self._bytes)
             out.write(chunk)
 
 
