@@ -16,9 +16,9 @@ from hermes.card_check import TODO
 from hermes.card_check.labels import MANY_VALUES, tabulate
 from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
-from hermes.card_check.modality import AIR_HU
 from hermes.card_check.nearest import NIFTI, looks_like_reference, pairs, pairs_of
 from hermes.card_check.scan import Scan, scan_all
+from hermes.plausible import AIR_HU
 from hermes.registry import RegistryError
 from hermes.schema import Card
 from hermes.words import counted, some

@@ -9,7 +9,6 @@ from test_convert_bad_input import GOOD, tree  # noqa: F401  (a folder with ever
 from hermes.card_check import check
 from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
-from hermes.card_check.modality import implausible
 from hermes.card_check.nearest import correct, pairs
 from hermes.card_check.scan import scan, scan_all
 from hermes.card_check.text import WIDTH, render
@@ -268,25 +267,6 @@ def test_sides_that_most_cases_contradict(raw, tmp_path, side, fits):
     assert report.fits == fits
     if not fits:
         assert only_problem(report).what.startswith("liver lies on the patient's right: 6 of 6")
-
-
-@pytest.mark.parametrize(
-    ("modality", "low", "high", "word"),
-    [
-        ("ct", -1024, 3071, None),
-        ("ct", 0, 4095, "offset"),
-        ("ct", 0, 255, "window"),
-        ("ct", -2.5, 6, "rescaled"),
-        ("pet", 0, 35, None),
-        ("pet", 0, 32000, "Bq/ml"),
-        ("t1", 0, 900, None),
-        ("t2", -1000, 2000, "Hounsfield"),
-        ("unknown", -1000, 2000, None),
-    ],
-)
-def test_values_that_a_modality_does_not_have(modality, low, high, word):
-    oddity = implausible(modality, float(low), float(high))
-    assert (oddity is None) if word is None else (word in oddity.what)
 
 
 def test_patients_splits_and_published_counts(raw, tmp_path):

@@ -6,12 +6,10 @@ import fabricate
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
 
 from hermes.convert import ConvertError, evidence
-from hermes.convert.evidence import mirrored_fits, misfit, one_spacing
+from hermes.convert.evidence import mirrored_fits, misfit
 from hermes.convert.find import file_name
-from hermes.registry import load_card
 
 SOURCE = {
     "pattern": "img/{case}.nii.gz",
@@ -105,16 +103,6 @@ def test_misfit_is_none_inside_of_even_structures_and_one_in_an_even_place():
     flat = np.where(label, 100 * label, 7).astype(np.int16)
     assert misfit(flat, label) == 0
     assert misfit(np.full_like(flat, 7), label) == 1
-
-
-@pytest.mark.parametrize(("count", "varies", "odd"), [(4, True, 0), (5, True, 1), (5, False, 0)])
-def test_one_spacing_is_odd_where_it_should_vary(tmp_path, count, varies, odd):
-    path = fabricate.write_card(tmp_path / "toy.yaml", [SOURCE])
-    told = {"images": 9, "patients": 9, "classes": 2, "size": 9, "varying_spacing": varies}
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"published": told}))
-    rows = [{"spacing_mm": "3 0.78 0.78"}] * count
-    assert bool(one_spacing(load_card(path), rows)) == odd
-    assert not one_spacing(load_card(path), [*rows, {"spacing_mm": "3 0.78 0.8"}])
 
 
 @pytest.mark.parametrize(

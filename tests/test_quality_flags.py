@@ -18,7 +18,7 @@ from hermes.quality.duplicates import find_duplicates
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding, figure
 from hermes.quality.judge import judge, telling_cases
-from hermes.quality.measurements import LEVELS, histogram
+from hermes.quality.measurements import PERCENTILES, histogram
 
 
 def test_one_spacing_everywhere_is_a_resampled_copy_where_it_should_differ(tmp_path):
@@ -68,8 +68,8 @@ def test_empty_references_and_absent_structures(tmp_path):
 @pytest.mark.parametrize(
     ("modality", "change", "words"),
     [
-        ("ct", lambda a: (a + 1200).astype(np.int16), "not Hounsfield units"),
-        ("pet", lambda a: (a.clip(0) * 100).astype(np.int16), "not SUV"),
+        ("ct", lambda a: (a + 1200).astype(np.int16), "an offset left in"),
+        ("pet", lambda a: (a.clip(0) * 100).astype(np.int16), "no standardised uptake values"),
     ],
 )
 def test_grey_values_in_another_unit_are_seen(tmp_path, modality, change, words):
@@ -157,7 +157,7 @@ def test_measurements_are_what_was_drawn(tmp_path):
     assert liver.centroid_mm == pytest.approx((x, y, z), abs=0.01)
     assert liver.mean_intensity == pytest.approx(drawn.image[drawn.label == 1].mean(), 1e-3)
     assert liver.touches == ""
-    assert case.quantiles[LEVELS.index(50)] == np.percentile(drawn.image, 50)
+    assert case.quantiles[PERCENTILES.index(50)] == np.percentile(drawn.image, 50)
     shows = [len(np.unique(plane)) for plane in drawn.label]
     assert shows[case.slices[0]] == max(shows)
 
@@ -177,7 +177,7 @@ def test_a_histogram_from_quantiles_is_near_the_true_one():
     values[:40_000] = -1000  # air, all alike
     edges = np.linspace(-1010, 150, 30)
     true = np.histogram(values, edges)[0] / len(values)
-    assert histogram(np.percentile(values, LEVELS), edges) == pytest.approx(true, abs=0.012)
+    assert histogram(np.percentile(values, PERCENTILES), edges) == pytest.approx(true, abs=0.012)
 
 
 @pytest.mark.parametrize(

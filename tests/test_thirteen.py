@@ -124,7 +124,7 @@ def test_both_copies_of_lits_in_one_folder_are_found_out(tmp_path):
 def test_resampled_copy_of_kits_is_found_out(tmp_path, caplog):
     tree, done = convert(tmp_path, "kits", lambda raw: thirteen.kits(raw, resampled=True))
     check("kits", tree, done)
-    assert any("all 6 cases of 'kits' have the spacing 3 0.78 0.78" in m for m in caplog.messages)
+    assert any("kits: all 6 cases have the spacing 3 0.78 0.78" in m for m in caplog.messages)
 
 
 def test_original_kits_is_not_taken_for_a_resampled_copy(tmp_path, caplog):

@@ -5,9 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from hermes.card_check.finding import Finding
-from hermes.card_check.modality import Oddity, implausible
 from hermes.card_check.scan import ImageFacts, Scan
-from hermes.convert.evidence import one_spacing
+from hermes.plausible import Oddity, implausible, one_spacing
 from hermes.schema import Card
 from hermes.words import counted, some
 
@@ -89,6 +88,6 @@ def _headers(card: Card, read: list[tuple[Scan, ImageFacts]]) -> Iterator[Findin
             f"perhaps in another unit: {some(odd)}",
             "repair the headers: the unit is the millimetre",
         )
-    spacings = [{"spacing_mm": " ".join(f"{mm:.8g}" for mm in f.spacing_mm)} for _, f in read]
-    if resampled := one_spacing(card, spacings):
+    varies = card.published is not None and card.published.varying_spacing
+    if varies and (resampled := one_spacing([facts.spacing_mm for _, facts in read])):
         yield Finding(resampled, problem=False)

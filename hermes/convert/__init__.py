@@ -15,11 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from hermes.convert.case import COLUMNS, convert_case
-from hermes.convert.evidence import one_spacing
 from hermes.convert.find import Case, find_cases
 from hermes.convert.raw import CaseError, ConvertError, RawFolder
 from hermes.convert.resume import recall, remember, tidy
 from hermes.convert.sources import Sources, fingerprint, sources_of
+from hermes.plausible import one_spacing
 from hermes.registry import load_card, load_structures
 from hermes.schema import Card
 from hermes.tables import write_tsv
@@ -91,8 +91,10 @@ def run(
     write_tsv(rejected, REJECTED_COLUMNS, map(_rejection, failures))
     if not rows:
         raise ConvertError(_nothing_left(what, folder, failures))
-    if odd := one_spacing(what, rows):
-        logger.warning("%s: %s", raw, odd)
+    varies = what.published is not None and what.published.varying_spacing
+    spacings = [[float(mm) for mm in row["spacing_mm"].split()] for row in rows]
+    if varies and (odd := one_spacing(spacings)):
+        logger.warning("%s: %s", what.name, odd)
     write_tsv(cases, COLUMNS, rows)
     logger.info("%s: %d cases converted, %d rejected", what.name, len(rows), len(failures))
 

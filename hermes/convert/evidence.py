@@ -3,14 +3,11 @@
 Nothing here changes a case: what speaks against one becomes a warning in `cases.tsv`.
 """
 
-from collections.abc import Mapping, Sequence
 from math import ceil, sqrt
 
 import numpy as np
 from jaxtyping import Float32, Real, UInt8
 from scipy.ndimage import find_objects
-
-from hermes.schema import Card
 
 EXCHANGED = ("head and foot", "front and back", "left and right")
 """What a flip of a canonical array's axes z, y, x exchanges in the patient."""
@@ -25,9 +22,6 @@ AROUND = 2
 
 ENOUGH_VOXELS = 8e6
 """ASSUME: voxels that settle how well a reference fits; larger volumes are thinned in the plane."""
-
-ENOUGH_CASES = 5
-"""ASSUME: cases of one spacing below which a small subset may have it by chance."""
 
 
 def mirrored_fits(image: Real[np.ndarray, "z y x"], label: UInt8[np.ndarray, "z y x"]) -> list[str]:
@@ -72,23 +66,3 @@ def misfit(image: Real[np.ndarray, "z y x"], label: UInt8[np.ndarray, "z y x"]) 
 
 def _spread(grey: Float32[np.ndarray, "..."]) -> float:
     return float(np.abs(grey - np.median(grey)).mean(dtype=np.float64))
-
-
-def one_spacing(card: Card, rows: Sequence[Mapping[str, str]]) -> str:
-    """Say that cases whose spacing should vary all have one, or "" where nothing is odd.
-
-    Args:
-        card: `published.varying_spacing` says whether it should.
-        rows: of `cases.tsv`.
-    """
-    if not (card.published and card.published.varying_spacing) or len(rows) < ENOUGH_CASES:
-        return ""
-    spacings = np.array([row["spacing_mm"].split() for row in rows], float)
-    if np.ptp(spacings, axis=0).max() > 1e-3:  # mm; headers round
-        return ""
-    spacing = " ".join(f"{mm:.4g}" for mm in spacings[0])
-    return (
-        f"all {len(rows)} cases of {card.name!r} have the spacing {spacing} mm (z y x), but the "
-        "published scans differ: this is a resampled copy, on which results compare with nothing; "
-        "fetch the original files"
-    )

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from hermes.plausible import implausible, one_spacing
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding
-from hermes.quality.measurements import LEVELS, CaseMeasured
+from hermes.quality.measurements import CaseMeasured
 from hermes.quality.volumes import ENOUGH, MAD_TO_SIGMA
 from hermes.words import counted, parted, some
 
@@ -27,12 +28,6 @@ to wonder at."""
 
 EXTENT_MM = (30.0, 2300.0)
 """ASSUME: field of view, from a vertebra to a tall person; a stack of slices may be thin."""
-
-ALIKE = 1e-3
-"""Relative difference below which two spacings are one; headers round to 32 bit."""
-
-SUV_MAX = 500.0
-"""ASSUME: 99.9th per cent of an FDG-PET in SUV stays below; Bq/ml lie in the thousands."""
 
 HU_FLOOR = 15.0
 """ASSUME: least spread of an organ's mean CT number between people, in HU."""
@@ -106,12 +101,7 @@ def check_spacing(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Fi
     """Spacings that stand alone, fields of view that no scanner has, and resampled copies."""
     findings = []
     values = np.array([case.spacing_mm for case in cases])  # [case, z y x]
-    spread = np.ptp(values, axis=0) / values.mean(axis=0)
-    if facts.varying_spacing and len(cases) > 1 and (spread < ALIKE).all():
-        text = (
-            f"every scan has the spacing {_axes(values[0])} mm (z y x), but spacing differs "
-            "between the published scans: this looks like a resampled copy"
-        )
+    if facts.varying_spacing and (text := one_spacing([case.spacing_mm for case in cases])):
         findings.append(Finding(facts.name, "", "error", "spacing", text))
     for axis, letter in enumerate("zyx"):
         low, high = np.percentile(values[:, axis], (25, 75))
@@ -148,12 +138,9 @@ def check_grey_values(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> lis
     """Grey values that are not in the unit they should be in, or that do not fit the reference."""
     findings = []
     for case in cases:
-        low, high = case.quantiles[0], case.quantiles[LEVELS.index(99.9)]
-        if case.modality == "ct" and low >= 0:
-            text = f"no CT number below 0 (least {low:.4g}): these are not Hounsfield units"
-            findings.append(Finding(facts.name, case.name, "warning", "grey values", text))
-        if case.modality == "pet" and high > SUV_MAX:
-            text = f"99.9th per cent is {high:.4g}: these are not SUV"
+        low, high = case.quantiles[0], case.quantiles[-1]
+        if oddity := implausible(case.modality, low, high):
+            text = f"{low:.4g} to {high:.4g}: {oddity.what}"
             findings.append(Finding(facts.name, case.name, "warning", "grey values", text))
     return findings + _misplaced_references(facts, cases)
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real, UInt8
 from tqdm import tqdm
 
-from hermes.quality.measurements import LEVELS, CaseMeasured, Extent, write_measurements
+from hermes.quality.measurements import PERCENTILES, CaseMeasured, Extent, write_measurements
 from hermes.tables import read_tsv
 from hermes.volume import Affine, Volume, read_nifti
 
@@ -95,7 +95,7 @@ def measure_case(canonical: Path, structures: list[str], row: dict[str, str]) ->
         row=row,
         body_mm=_place(image.affine, counts.bright),
         slices=tuple(_richest(along[1:]) for along in reversed(counts.along)),
-        quantiles=tuple(float(q) for q in np.percentile(_sample(image.array), LEVELS)),
+        quantiles=tuple(float(q) for q in np.percentile(_sample(image.array), PERCENTILES)),
         structures=extents,
     )
 

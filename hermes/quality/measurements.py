@@ -8,7 +8,7 @@ import numpy as np
 
 from hermes.tables import read_tsv, write_tsv
 
-LEVELS = (0, 0.1, 0.5, *range(1, 100), 99.5, 99.9, 100)
+PERCENTILES = (0, 0.1, 0.5, *range(1, 100), 99.5, 99.9, 100)
 """Per cent at which the distribution of an image's grey values is kept."""
 
 STRUCTURE_COLUMNS = (
@@ -25,7 +25,7 @@ STRUCTURE_COLUMNS = (
 """One row per case and structure present; the centroid in patient coordinates, L P S positive."""
 
 CASE_COLUMNS = ("body_left_mm", "body_posterior_mm", "body_superior_mm", "slices", "quantiles")
-"""Added to the columns of convert's `cases.tsv`; slices z y x, quantiles at `LEVELS` per cent."""
+"""Added to the columns of convert's `cases.tsv`; slices z y x, quantiles at `PERCENTILES`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class CaseMeasured:
         row: its row of convert's `cases.tsv`, as text.
         body_mm: centre of the voxels brighter than the mean, to the left, posterior, superior.
         slices: per axis z y x, the plane that shows most of the reference.
-        quantiles: grey values at `LEVELS` per cent.
+        quantiles: grey values at `PERCENTILES`.
         structures: by name; those present.
     """
 
@@ -164,14 +164,14 @@ def histogram(quantiles: Sequence[float] | np.ndarray, edges: np.ndarray) -> np.
     Between two quantiles the voxels are taken to be spread evenly.
 
     Args:
-        quantiles: grey values at `LEVELS` per cent.
+        quantiles: grey values at `PERCENTILES`.
         edges: ascending bounds of n bins, n + 1 values.
 
     Returns:
         n shares that sum to at most 1; float64.
     """
     values = np.asarray(quantiles)
-    levels = np.asarray(LEVELS, dtype=float) / 100
+    levels = np.asarray(PERCENTILES, dtype=float) / 100
     # where values repeat, the share jumps: below the value it is the first level, at it the last
     known, first = np.unique(values, return_index=True)
     last = len(values) - 1 - np.unique(values[::-1], return_index=True)[1]

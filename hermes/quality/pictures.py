@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Real, UInt8
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from hermes.quality.measurements import LEVELS, CaseMeasured
+from hermes.quality.measurements import PERCENTILES, CaseMeasured
 from hermes.volume import Volume
 
 PANEL = 232
@@ -63,7 +63,7 @@ def draw(
 
 def _spread(case: CaseMeasured) -> tuple[float, float]:
     """A window by percentiles, wide enough not to be empty."""
-    low, high = case.quantiles[LEVELS.index(1)], case.quantiles[LEVELS.index(99.5)]
+    low, high = case.quantiles[PERCENTILES.index(1)], case.quantiles[PERCENTILES.index(99.5)]
     return low, max(high, low + 1e-6)
 
 

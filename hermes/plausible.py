@@ -1,15 +1,28 @@
-"""Whether an image's values can be those of the modality that the card gives it."""
+"""What can hardly be: grey values that no image of a modality has, one spacing where it varies.
 
+What the check of a card, the converter and the quality report say of it is decided here.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-HIGHEST_SUV = 200.0
-"""ASSUME: standardised uptake values stay below; a bladder may reach 100. Bq/ml are thousands."""
+import numpy as np
+
+HIGHEST_SUV = 500.0
+"""ASSUME: standardised uptake values stay below: a bladder may reach 100, a vein that was injected
+more. The highest of an image in Bq/ml is tens of thousands."""
 
 AIR_HU = -900.0
 """Hounsfield units: an image with values below it has air in it (-1000)."""
 
 NARROW = 30.0
 """ASSUME: CT with fewer units between its darkest and brightest voxel was rescaled."""
+
+ENOUGH_CASES = 5
+"""ASSUME: cases of one spacing below which a small subset may have it by chance."""
+
+ALIKE = 1e-3
+"""ASSUME: relative difference below which two spacings are one; headers round."""
 
 
 @dataclass(frozen=True)
@@ -50,3 +63,22 @@ def implausible(modality: str, low: float, high: float) -> Oddity | None:
     if modality == "pet" and high > HIGHEST_SUV:
         return NOT_SUV
     return IS_CT if modality != "unknown" and low < AIR_HU else None
+
+
+def one_spacing(spacings_mm: Sequence[Sequence[float | int]]) -> str:
+    """Say that cases whose spacing should vary all have one, or "" where nothing is odd.
+
+    Args:
+        spacings_mm: of every case, along z y x.
+    """
+    if len(spacings_mm) < ENOUGH_CASES:
+        return ""
+    values = np.array(spacings_mm, float)  # [case, z y x]
+    if (np.ptp(values, axis=0) > ALIKE * values.mean(axis=0)).any():
+        return ""
+    spacing = " ".join(f"{mm:.4g}" for mm in values[0])
+    return (
+        f"all {len(values)} cases have the spacing {spacing} mm (z y x), but the published scans "
+        "differ: this is a resampled copy, on which results compare with nothing; fetch the "
+        "original files"
+    )
