@@ -44,8 +44,7 @@ def check_preprocess(
         for modality in (card.modality, *(i.modality for i in card.images if i.modality)):
             if modality not in section.intensity:
                 raise RegistryError(
-                    f"{where}intensity: no window for modality {modality!r}, "
-                    f"which {card.name} has"
+                    f"{where}intensity: no window for modality {modality!r}, which {card.name} has"
                 )
 
 
