@@ -15,6 +15,7 @@ class Site:
     tags: bool = True  # ETag given, and ranges served to who shows it
     ranges: bool = True  # else every answer starts at the first byte
     lengths: bool = True  # Content-Length given
+    beyond: bytes = b""  # runs on after each body; only with no length given
     cut: list[int] = field(default_factory=list)  # bytes after which the next answers break off
     fails: list[int] = field(default_factory=list)  # states of the next answers, whatever is asked
     between: list[Callable[[], None]] = field(default_factory=list)  # called after the answers
@@ -104,7 +105,7 @@ def _send(handler: BaseHTTPRequestHandler, site: Site, body: bytes, head: bool) 
     if head:
         return
     limit = site.cut.pop(0) if site.cut and body else len(body)
-    handler.wfile.write(body[:limit])
+    handler.wfile.write(body[:limit] + site.beyond)
     handler.close_connection |= limit < len(body)
     if body and site.between:
         site.between.pop(0)()

@@ -118,6 +118,52 @@ def test_wrong_size_is_known_before_the_bytes_come(site, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"expected": 60_000, "most": 10**6}, "60 kB that the card says"),
+        ({"most": 50_000}, "50 kB that the file has at most by the card's about_bytes"),
+    ],
+)
+def test_transfer_that_does_not_end_is_stopped(site, tmp_path, limits, told):
+    """The server does not say how much there is: what is more than the card says is not kept."""
+    site.files["/a.bin"], site.lengths = CONTENT * 40, False
+    with pytest.raises(DownloadError, match=f"more came than the {told}; nothing of it is kept"):
+        get(f"{site.url}/a.bin", tmp_path / "a.bin", **limits)
+    assert not list(tmp_path.iterdir()) and len(site.asked) == 1
+
+
+def test_transfer_stops_at_what_the_server_announced(site, tmp_path):
+    """A range's header says what the whole file has; the body then runs on."""
+    site.files["/a.bin"], site.lengths, site.beyond = CONTENT, False, b"and more"
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:90_000])
+    (tmp_path / "a.bin.part.tag").write_text(f'"{hash(CONTENT):x}"')
+    with pytest.raises(DownloadError, match="more came than the 102 kB that the server announced"):
+        get(f"{site.url}/a.bin", tmp_path / "a.bin", most=10**6)
+    assert not list(tmp_path.iterdir())
+
+
+def test_far_more_than_the_cards_rough_size_is_not_begun(site, tmp_path):
+    site.files["/a.bin"] = CONTENT
+    with pytest.raises(DownloadError, match=r"has 102 kB, but by .* about_bytes it has 100 kB at"):
+        get(f"{site.url}/a.bin", tmp_path / "a.bin", most=100_000)
+    assert not list(tmp_path.iterdir())
+    get(f"{site.url}/a.bin", tmp_path / "a.bin", most=102_400)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_rough_sizes_of_the_card_are_the_limit(site, toy):
+    site.files |= {"/0.bin": CONTENT, "/1.bin": b"small"}
+    rough = {"url": f"{site.url}/0.bin", "filename": "0.bin", "about_bytes": 50_000}
+    with pytest.raises(DownloadError, match="102 kB, but by the card's about_bytes it has 100 kB"):
+        toy.get(rough)
+    toy.get(rough | {"about_bytes": 52_000})
+    # of numbered files it is the mean, and one may be far larger
+    many = {"url": f"{site.url}/{{i}}.bin", "filename": "n{i}.bin", "numbers": [0, 1]}
+    toy.get(many | {"about_bytes": 10_000})
+    assert toy.files() == {"n0.bin": CONTENT, "n1.bin": b"small"}
+
+
 def test_file_that_fails_its_check_is_removed(site, tmp_path):
     site.files["/a.bin"] = CONTENT
 

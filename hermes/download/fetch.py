@@ -1,6 +1,7 @@
 """One file over HTTP: resumed where it broke off, retried with back-off, whole or absent."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from hermes.download.files import CHUNK, DownloadError, full_disk_told, size_of_
 from hermes.download.places import Broken, Place
 from hermes.download.progress import Progress
 from hermes.download.sizes import plain
+from hermes.schema import Archive
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,12 @@ LONGEST_PAUSE_S = 60.0
 LONGEST_WAIT_S = 600.0
 """ASSUME: a server's own wish to be left alone is granted up to ten minutes."""
 
+TIMES, TIMES_THE_MEAN = 2, 20
+"""ASSUME: a rough size is right within a factor of two; of numbered files it is the mean, and
+the largest is within a factor of twenty. More bytes are another file."""
+
+LOOK = "it is another version or an error page; look whether the card's address and size still hold"
+
 PLAIN = {"Accept-Encoding": "identity"}
 """Header that asks for the file's own bytes."""
 
@@ -39,12 +47,14 @@ def fetch(
     progress: Progress,
     check: Callable[[Path], None],
     expected: int | None = None,
+    most: int | None = None,
     pause_s: float = FIRST_PAUSE_S,
 ) -> None:
     """Fetch a file.
 
     The bytes gather in `<target>.part`, which a later call goes on from if the server still has
-    the same file (its ETag or date is kept beside it). What fails the check is removed.
+    the same file (its ETag or date is kept beside it). What fails the check is removed, and so is
+    what grows beyond the bytes expected, announced or thinkable.
 
     Args:
         place: where it is asked for.
@@ -52,6 +62,7 @@ def fetch(
         progress: told of every byte.
         check: raises DownloadError where the file is not the one wanted.
         expected: bytes of the whole file, where they are known.
+        most: bytes that it has at most, where they are not (`most_bytes`).
         pause_s: seconds before the first retry.
 
     Raises:
@@ -64,15 +75,29 @@ def fetch(
         place.session() as session,
     ):
         progress.begin(part.name, size_of_file(part))
-        Transfer(place, part, session, progress, expected).persist(pause_s)
+        try:
+            Transfer(place, part, session, progress, expected, most).persist(pause_s)
+        except TooLarge:
+            _remove(part)
+            raise
     try:
         check(part)
     except DownloadError:  # a wrong file is not gone on from
-        part.unlink()
-        _tag_file(part).unlink(missing_ok=True)
+        _remove(part)
         raise
     os.replace(part, target)
     _tag_file(part).unlink(missing_ok=True)
+
+
+class TooLarge(DownloadError):
+    """More bytes came, or are announced, than the file can have."""
+
+
+def most_bytes(archive: Archive) -> int | None:
+    """Return the bytes that a file of a rough size has at most; nothing where no size is known."""
+    if archive.about_bytes is None:
+        return None
+    return archive.about_bytes * (TIMES_THE_MEAN if archive.numbers else TIMES)
 
 
 def part_of(target: Path) -> Path:
@@ -92,10 +117,7 @@ def size_served(place: Place) -> int | None:
             place.session() as session,
             place.ask(session, headers, "GET" if stored else "HEAD") as answer,
         ):
-            if answer.status_code == 206:
-                whole = answer.headers.get("Content-Range", "").rpartition("/")[2]
-                return int(whole) if whole.isdigit() else None
-            return _total(answer, 0)
+            return _whole(answer) if answer.status_code == 206 else _total(answer, 0)
     except (Broken, DownloadError):
         return None
 
@@ -108,7 +130,8 @@ class Transfer:
     part: Path
     session: requests.Session
     progress: Progress
-    expected: int | None
+    expected: int | None = None
+    most: int | None = None
 
     def persist(self, pause_s: float) -> None:
         """Try until the part is whole; a try that brought a byte counts as the first."""
@@ -146,7 +169,7 @@ class Transfer:
             total = _total(answer, start)
             self._compare(total)
             _tag_file(self.part).write_text(_tag_of(answer))
-            self._append(answer, start)
+            self._append(answer, start, total)
         if total is not None and size_of_file(self.part) != total:
             raise Broken(f"{size_of_file(self.part)} of {total} bytes came")
 
@@ -154,17 +177,36 @@ class Transfer:
         if None not in (self.expected, total) and total != self.expected:
             raise DownloadError(
                 f"{self.place.name}: the server's file has {total} bytes, but the card says "
-                f"{self.expected}: it is another version, or an error page; look whether the "
-                "card's address still holds"
+                f"{self.expected}: {LOOK}"
+            )
+        if self.expected is None and None not in (self.most, total) and total > self.most:
+            raise TooLarge(
+                f"{self.place.name}: the server's file has {plain(total)}, but by the card's "
+                f"about_bytes it has {plain(self.most)} at most: {LOOK}"
             )
 
-    def _append(self, answer: requests.Response, start: int) -> None:
+    def _limit(self, total: int | None) -> tuple[int | float, str]:
+        """Return the bytes that may come, and whose word that is."""
+        limits = (
+            (self.expected, "that the card says"),
+            (total, "that the server announced"),
+            (self.most, "that the file has at most by the card's about_bytes"),
+        )
+        return next(((n, whose) for n, whose in limits if n is not None), (math.inf, ""))
+
+    def _append(self, answer: requests.Response, start: int, total: int | None) -> None:
         size, name = start, self.part.name
+        limit, whose = self._limit(total)
         with open(self.part, "ab" if start else "wb") as handle:
             try:
                 while chunk := answer.raw.read1(CHUNK):  # what is there, so that nothing is lost
-                    handle.write(chunk)
                     size += len(chunk)
+                    if size > limit:
+                        raise TooLarge(
+                            f"{self.place.name}: more came than the {plain(limit)} {whose}; "
+                            f"nothing of it is kept: {LOOK}"
+                        )
+                    handle.write(chunk)
                     self.progress.at(name, size)
             except urllib3.exceptions.HTTPError as error:
                 raise Broken(f"broke off ({type(error).__name__})") from None
@@ -174,16 +216,27 @@ def _continues(answer: requests.Response, start: int) -> bool:
     return answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
 
+def _whole(answer: requests.Response) -> int | None:
+    """Bytes of the whole file, where the server says them beside the range it gives."""
+    whole = answer.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(whole) if whole.isdigit() else None
+
+
 def _total(answer: requests.Response, start: int) -> int | None:
     """Bytes of the whole file, where the server says."""
     length = answer.headers.get("Content-Length", "")
-    return start + int(length) if length.isdigit() else None
+    return _whole(answer) or (start + int(length) if length.isdigit() else None)
 
 
 def _tag_of(answer: requests.Response) -> str:
     """What `If-Range` may hold: a strong ETag, else the date of the last change, else nothing."""
     tag = answer.headers.get("ETag", "")
     return tag if tag.startswith('"') else answer.headers.get("Last-Modified", "")
+
+
+def _remove(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
 
 
 def _tag_file(part: Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.download.check import check_archive
-from hermes.download.fetch import fetch, part_of, size_served
+from hermes.download.fetch import fetch, most_bytes, part_of, size_served
 from hermes.download.files import DownloadError, locked, size_of_file
 from hermes.download.mirror import Mirror
 from hermes.download.needs import Need, copy_needed, fetchable, without
@@ -167,5 +167,6 @@ def _transfer(
         progress,
         check=lambda part: check_archive(part, archive, place.name, arrived=True),
         expected=archive.bytes,
+        most=most_bytes(archive),
         pause_s=pause_s,
     )
