@@ -2,57 +2,89 @@
 
 import hashlib
 import json
+import os
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hermes.atomic import writing
 from hermes.optim import Ema, Lamb
+
+KEYS = {"model", "ema", "optimizer", "fingerprint", "step", "sums", "history"}
 
 
 @dataclass
 class Progress:
     """Where a training stands: everything that has to be saved to go on from here.
 
-    The fingerprint says what is trained on what: a state of another training is not taken up.
+    Attributes:
+        model, ema, optimizer: weights, their average, running means of gradients.
+        fingerprint: says what is trained on what; a state of another training is not taken up.
+        sums: float64 [4], terms of the loss added up over the steps of the epoch that is not over.
+        step: steps done.
+        history: a row of metrics for each epoch that is over.
     """
 
     model: nn.Module
     ema: Ema
     optimizer: Lamb
     fingerprint: str
-    epoch: int
-    history: list[dict[str, int | float]]
+    sums: Tensor
+    step: int = 0
+    history: list[dict[str, int | float]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
+        """Write the state; it is whole, on the disk, before it replaces the last one.
+
+        Raises OSError: it could not be written; the last one is still there.
+        """
         state = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "fingerprint": self.fingerprint,
-            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
             "history": self.history,
         }
-        with writing(path) as aside:
-            torch.save(state, aside)
+        try:
+            with writing(path) as aside, open(aside, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError) as error:
+            kept = "the last one is kept" if path.is_file() else "there is none yet"
+            raise OSError(
+                f"{path}: the training's state cannot be saved ({error}); {kept}. Make room, or "
+                "let the training write elsewhere, and run it again"
+            ) from error
 
     def load(self, path: Path, device: torch.device) -> None:
         """Take up a saved state. Raises ValueError: unreadable, or of another training."""
         try:
             state = torch.load(path, map_location=device, weights_only=True)
-            fingerprint = state["fingerprint"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+            missing = KEYS - state.keys()
+        except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
             raise ValueError(f"{path}: no state of a training ({error})") from error
-        if fingerprint != self.fingerprint:
+        if missing:
+            raise ValueError(f"{path}: no state of a training, lacks {', '.join(sorted(missing))}")
+        if state["fingerprint"] != self.fingerprint:
             raise ValueError(f"{path}: of other settings, cases or seed")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.history = state["epoch"], state["history"]
+        self.step, self.sums, self.history = state["step"], state["sums"], state["history"]
+
+
+def remove_half_written(path: Path) -> None:
+    """Remove what processes that were killed while they saved have left beside `path`."""
+    for left in path.parent.glob(f".*.{path.name}"):
+        if left.name.removeprefix(".").removesuffix(f".{path.name}").isdigit():
+            left.unlink(missing_ok=True)
 
 
 def fingerprint(parts: list, splits: Sequence[str | Path], folders: Sequence[str | Path]) -> str:

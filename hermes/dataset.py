@@ -1,21 +1,24 @@
-"""Training batches: which case, which crop, which tasks; a pure function of (seed, run, step).
+"""Which case, which crop, which tasks a step trains on; a pure function of (seed, run, step).
 
-A batch mixes datasets. Labels stay one integer map per sample; which of its classes are wanted is
-said by task ids and label values, padded to the longest sample of the batch.
+Places are drawn for a step's whole batch, and then read: all of them, or the part of a process.
 """
 
 import zlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from hermes.batch import Batch, Part, collate
 from hermes.registry import modality_id
 from hermes.store import StoredCase, open_case
 from hermes.tables import read_tsv
+
+OPEN_CASES = 200
+"""Cases that a process holds open, two files each: ASSUME: well below the usual limit of 1,024."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +40,6 @@ class TrainingSet:
     cases: tuple[str, ...]
     weight: float
     augmentation_probability: float
-
-
-@dataclass
-class Batch:
-    """Crops of a step, axes b c z y x.
-
-    Attributes:
-        image: float32 [B, 1, D, H, W], z-scored.
-        label: uint8 [B, D, H, W], the dataset's own class values, 0 background.
-        tasks: int64 [B, K], row of each wanted task, padded with -1.
-        values: int64 [B, K], label value of each wanted task, padded with 0.
-        dataset: int64 [B], index of the dataset in the run.
-        modality: int64 [B], -1 where unknown.
-        probability: float32 [B], of each intensity augmentation.
-    """
-
-    image: Tensor
-    label: Tensor
-    tasks: Tensor
-    values: Tensor
-    dataset: Tensor
-    modality: Tensor
-    probability: Tensor
-
-    def to(self, device: torch.device) -> "Batch":
-        return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
 
 
 def cases_of(split: str | Path, part: str) -> tuple[str, ...]:
@@ -90,6 +67,31 @@ def case_probabilities(sets: Sequence[TrainingSet], sampling: str) -> np.ndarray
     }[sampling]
     weights = np.concatenate([np.full(len(s.cases), per_case(s)) for s in sets])
     return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """What drawing a crop needs to know of a case.
+
+    Attributes:
+        shape: voxels of its image, (z, y, x).
+        points: for each of its classes, some voxels, [n, 3].
+        modality: -1 where unknown.
+    """
+
+    shape: tuple[int, ...]
+    points: list[np.ndarray]
+    modality: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """A crop that was drawn: the case, and the crop's first voxel (z, y, x), maybe outside."""
+
+    dataset: int
+    case: str
+    start: np.ndarray
+    modality: int
 
 
 class CropDataset(torch.utils.data.Dataset):
@@ -127,70 +129,115 @@ class CropDataset(torch.utils.data.Dataset):
         self.probabilities = case_probabilities(self.sets, sampling)
         rows = {task: row for row, task in enumerate(tasks)}
         self.task_ids = [[rows[task] for task in s.tasks] for s in self.sets]
-        self.opened: dict[tuple[int, str], StoredCase] = {}
+        self.opened: OrderedDict[tuple[int, str], StoredCase] = OrderedDict()
+        self.facts: dict[tuple[int, str], CaseFacts] = {}
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
+        return self.read(self.places(step))
+
+    def places(self, step: int) -> list[Place]:
+        """Where the crops of a step's whole batch lie."""
         generator = np.random.default_rng([self.seed, step])
         drawn = generator.choice(len(self.members), size=self.batch, p=self.probabilities)
-        samples = [self._sample(*self.members[i], generator) for i in drawn]
-        return collate(samples)
+        return [self._place(*self.members[i], generator) for i in drawn]
+
+    def read(self, places: Sequence[Place], width: int = 0) -> Batch:
+        """The crops at these places, their tasks padded to `width` or to the longest."""
+        return collate([self._sample(place) for place in places], width)
+
+    def _sample(self, place: Place) -> dict:
+        image, label = self._open(place.dataset, place.case).crop(place.start, self.size)
+        return {
+            "image": image,
+            "label": label,
+            "tasks": self.task_ids[place.dataset],
+            "dataset": place.dataset,
+            "modality": place.modality,
+            "probability": self.sets[place.dataset].augmentation_probability,
+        }
 
     def _open(self, dataset: int, case: str) -> StoredCase:
         key = (dataset, case)
         if key not in self.opened:
             self.opened[key] = open_case(self.sets[dataset].folder, case)
+            if len(self.opened) > OPEN_CASES:
+                self.opened.popitem(last=False)
+        self.opened.move_to_end(key)
         return self.opened[key]
 
-    def _sample(self, dataset: int, case: str, generator: np.random.Generator) -> dict:
-        stored = self._open(dataset, case)
-        start = self._start(stored, generator)
-        image, label = stored.crop(start, self.size)
-        return {
-            "image": image,
-            "label": label,
-            "tasks": self.task_ids[dataset],
-            "dataset": dataset,
-            "modality": modality_id(stored.meta["modality"]),
-            "probability": self.sets[dataset].augmentation_probability,
-        }
+    def _facts(self, dataset: int, case: str) -> CaseFacts:
+        key = (dataset, case)
+        if key not in self.facts:
+            stored = self._open(dataset, case)
+            points = stored.meta["foreground"]
+            self.facts[key] = CaseFacts(
+                shape=tuple(stored.image.shape),
+                points=[np.asarray(points[k], np.int32) for k in sorted(points, key=int)],
+                modality=modality_id(stored.meta["modality"]),
+            )
+        return self.facts[key]
 
-    def _start(self, stored: StoredCase, generator: np.random.Generator) -> np.ndarray:
+    def _place(self, dataset: int, case: str, generator: np.random.Generator) -> Place:
+        facts = self._facts(dataset, case)
+        return Place(dataset, case, self._start(facts, generator), facts.modality)
+
+    def _start(self, facts: CaseFacts, generator: np.random.Generator) -> np.ndarray:
         """First voxel of a crop; a volume smaller than the crop is centred in it."""
-        points = stored.meta["foreground"]
+        points, spare = facts.points, np.asarray(facts.shape) - self.size
         if points and generator.random() < self.foreground:
-            of_class = points[sorted(points, key=int)[generator.integers(len(points))]]
-            centre = np.asarray(of_class[generator.integers(len(of_class))])
+            of_class = points[generator.integers(len(points))]
+            centre = of_class[generator.integers(len(of_class))]
             jitter = generator.integers(-(self.size // 4), self.size // 4 + 1)
-            return self._inside(stored, centre - self.size // 2 + jitter)
-        spare = np.asarray(stored.image.shape) - self.size
-        return np.where(spare > 0, generator.integers(0, np.maximum(spare, 0) + 1), spare // 2)
-
-    def _inside(self, stored: StoredCase, start: np.ndarray) -> np.ndarray:
-        spare = np.asarray(stored.image.shape) - self.size
-        return np.where(spare > 0, np.clip(start, 0, np.maximum(spare, 0)), spare // 2)
+            start = np.clip(centre - self.size // 2 + jitter, 0, np.maximum(spare, 0))
+        else:
+            start = generator.integers(0, np.maximum(spare, 0) + 1)
+        return np.where(spare > 0, start, spare // 2)
 
 
-def collate(samples: Sequence[dict]) -> Batch:
-    """Stack samples; task lists are padded to the longest."""
-    longest = max(len(sample["tasks"]) for sample in samples)
-    tasks = torch.full((len(samples), longest), -1, dtype=torch.int64)
-    values = torch.zeros((len(samples), longest), dtype=torch.int64)
-    for row, sample in enumerate(samples):
-        count = len(sample["tasks"])
-        tasks[row, :count] = torch.tensor(sample["tasks"])
-        values[row, :count] = torch.arange(1, count + 1)
-    return Batch(
-        image=torch.from_numpy(np.stack([s["image"] for s in samples]))[:, None],
-        label=torch.from_numpy(np.stack([s["label"] for s in samples])),
-        tasks=tasks,
-        values=values,
-        dataset=torch.tensor([s["dataset"] for s in samples]),
-        modality=torch.tensor([s["modality"] for s in samples]),
-        probability=torch.tensor([s["probability"] for s in samples], dtype=torch.float32),
-    )
+class PartsDataset(torch.utils.data.Dataset):
+    """The share that one of several processes has of each step's batch, in equal parts."""
+
+    def __init__(self, crops: CropDataset, *, rank: int, ranks: int, accumulate: int) -> None:
+        """Args:
+        crops: whole batches.
+        rank: number of this process, from 0.
+        ranks: number of processes.
+        accumulate: parts that a process works off one after the other.
+
+        Raises ValueError: the batch cannot be shared equally.
+        """
+        if crops.batch % (ranks * accumulate):
+            raise ValueError(
+                f"{crops.batch} crops per step cannot be shared equally by {ranks} processes in "
+                f"{accumulate} parts each; change batch, ranks or accumulate"
+            )
+        self.crops = crops
+        self.size = crops.batch // (ranks * accumulate)
+        self.firsts = [(rank * accumulate + part) * self.size for part in range(accumulate)]
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, step: int) -> list[Part]:
+        places = self.crops.places(step)
+        return [self._part(places, first) for first in self.firsts]
+
+    def _part(self, places: list[Place], first: int) -> Part:
+        own = places[first : first + self.size]
+        counts = [len(self.crops.task_ids[place.dataset]) for place in places]
+        known = [place.modality >= 0 for place in places]
+        chances = [self.crops.sets[place.dataset].augmentation_probability for place in places]
+        rows = slice(first, first + self.size)
+        return Part(
+            batch=self.crops.read(own, width=max(counts)),
+            first=first,
+            probability=torch.tensor(chances, dtype=torch.float32),
+            pairs=sum(counts[rows]) / sum(counts),
+            known=sum(known[rows]) / max(1, sum(known)),
+        )
 
 
 def run_seed(seed: int, run: str) -> int:

@@ -56,6 +56,10 @@ class Preprocess(Closed):
     )
 
 
+MACHINE = ("ranks", "accumulate", "workers", "threads", "save_minutes")
+"""Training values that say how this machine computes: they change a result by rounding at most."""
+
+
 class Training(Closed):
     base_channels: int = Field(description="channels of the first stage; 32 in the paper")
     crop: tuple[int, int, int] = Field(description="training crop in voxels, z y x")
@@ -87,9 +91,26 @@ class Training(Closed):
     validation_crops: int = Field(
         8, ge=0, description="fixed crops of validation cases whose loss is logged each epoch"
     )
-    workers: int = Field(0, ge=0, description="processes that read crops; 0: in the training one")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    threads: int = Field(1, description="CPU threads of one training on a CPU")
+    ranks: int = Field(
+        0,
+        ge=0,
+        description="processes that share each step's crops equally, a GPU each; 0: as many as the "
+        "configuration's `gpus`",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts in which a process works off its share of a step, one after the other: "
+        "more parts take less memory and give the same gradient",
+    )
+    workers: int = Field(
+        0, ge=0, description="processes that read crops, per rank; 0: in the training one"
+    )
+    threads: int = Field(1, description="CPU threads of one rank")
+    save_minutes: float = Field(
+        10.0, ge=0, description="between saved states within an epoch; each epoch is saved anyhow"
+    )
 
 
 class Prediction(Closed):

@@ -1,85 +1,31 @@
 """The training engine: reproducible batches, shared tasks, resuming, what a training leaves."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from engine_study import (
+    ABDOMEN,
+    DATASETS,
+    TRAINING,
+    arguments,
+    assert_same,
+    fabricate_study,
+)
 from safetensors.torch import load_file
 
-from hermes import train
-from hermes.dataset import CropDataset, TrainingSet, collate, run_seed
-from hermes.store import save_case
-from hermes.study_schema import Training
-from hermes.tables import read_tsv, write_tsv
-
-ABDOMEN = ["abdomen/liver", "abdomen/spleen"]
-DATASETS = [
-    {"name": name, "tasks": tasks, "weight": 1.0, "augmentation_probability": 0.2}
-    for name, tasks in (("toy_ct", ABDOMEN), ("toy_mr", ABDOMEN), ("toy_pet", ["pet/lesion"]))
-]
-MODALITY = {"toy_ct": "ct", "toy_mr": "t1", "toy_pet": "pet"}
-SPLIT = {"a": "train", "b": "train", "v": "val", "bare": "train"}
-TRAINING = {
-    "base_channels": 4,
-    "crop": (32, 32, 32),
-    "margin": 4,
-    "batch": 2,
-    "epochs": 3,
-    "iterations": 2,
-    "validation_crops": 1,
-    "foreground": 0.5,
-    "precision": "float32",
-}
-
-
-def fabricate_dataset(folder, dataset):
-    """Prepared cases of 40 x 36 x 38 voxels; `bare` has no reference."""
-    folder.mkdir()
-    name, classes = dataset["name"], len(dataset["tasks"])
-    generator = np.random.default_rng(len(name) + classes)
-    for case in SPLIT:
-        label = None if case == "bare" else np.zeros((40, 36, 38), np.uint8)
-        image = generator.standard_normal((40, 36, 38)).astype(np.float32)
-        points = {}
-        for k in range(1, 1 + classes) if label is not None else ():
-            label[10 * k : 10 * k + 8, 8:20, 8:20] = k
-            image[label == k] += 2 * k
-            points[str(k)] = [[10 * k + 4, 14, 14]]
-        save_case(folder, case, image, label, {"modality": MODALITY[name], "foreground": points})
-    counts = {case: "" if case == "bare" else ",".join(["1152"] * classes) for case in SPLIT}
-    rows = [{"case": case, "foreground_voxels": count} for case, count in counts.items()]
-    write_tsv(folder / "cases.tsv", ("case", "foreground_voxels"), rows)
-    split = [{"case": case, "split": part} for case, part in SPLIT.items()]
-    write_tsv(folder / "split.tsv", ("case", "split"), split)
+from hermes import train, training_data, training_loop
+from hermes.batch import collate
+from hermes.checkpoint import fingerprint, remove_half_written
+from hermes.dataset import CropDataset, PartsDataset, TrainingSet, run_seed
+from hermes.study_schema import MACHINE, Training
+from hermes.tables import read_tsv
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """Folder of three prepared datasets; two share their tasks."""
-    root = tmp_path_factory.mktemp("study")
-    for dataset in DATASETS:
-        fabricate_dataset(root / dataset["name"], dataset)
-    return root
-
-
-def arguments(study, out, **training):
-    """Of train.run."""
-    folders = [str(study / d["name"]) for d in DATASETS]
-    return {
-        "name": "toy",
-        "method": "hermes",
-        "options": {},
-        "backbone": "resunet",
-        "datasets": DATASETS,
-        "folders": folders,
-        "splits": [f"{folder}/split.tsv" for folder in folders],
-        "training": TRAINING | training,
-        "preparation": {},
-        "seed": 3,
-        "model": out / "model.safetensors",
-        "metrics": out / "metrics.tsv",
-        "checkpoint": out / "state.pt",
-        "device": "cpu",
-    }
+    return fabricate_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
@@ -91,26 +37,17 @@ def unbroken(study, tmp_path_factory):
 
 
 def interrupted(given, monkeypatch):
-    """Run a training that is killed in its second epoch."""
-    epoch = train._epoch
+    """Run a training that fails in the first step of its second epoch."""
+    step = training_loop.train_step
 
-    def killed(progress, *rest):
-        if progress.epoch == 1:
+    def failing(progress, *rest):
+        if progress.step == 2:
             raise KeyboardInterrupt
-        return epoch(progress, *rest)
+        step(progress, *rest)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(train, "_epoch", killed)
+        patched.setattr(training_loop, "train_step", failing)
         train.run(**given)
-    assert given["checkpoint"].is_file()
-    assert not given["model"].exists()
-
-
-def assert_same(out, other):
-    ours, theirs = (load_file(folder / "model.safetensors") for folder in (out, other))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert (out / "metrics.tsv").read_bytes() == (other / "metrics.tsv").read_bytes()
 
 
 def crops(study, batch=8, seed=5, tasks=(*ABDOMEN, "pet/lesion")):
@@ -169,7 +106,7 @@ def test_collate_pads_tasks_and_values():
 
 def test_cases_without_a_reference_are_not_trained_on(study, caplog):
     given = arguments(study, study)
-    sets = train._sets(DATASETS, given["folders"], given["splits"], "train")
+    sets = training_data.sets(DATASETS, given["folders"], given["splits"], "train")
     assert [s.cases for s in sets] == [("a", "b")] * 3
     assert "toy_ct: no reference, left out of train: bare" in caplog.text
 
@@ -177,13 +114,16 @@ def test_cases_without_a_reference_are_not_trained_on(study, caplog):
 def test_a_resumed_training_ends_as_an_unbroken_one(study, unbroken, tmp_path, monkeypatch):
     given = arguments(study, tmp_path)
     interrupted(given, monkeypatch)
-    first = train._epoch
-    done = []
-    monkeypatch.setattr(train, "_epoch", lambda p, *rest: done.append(p.epoch) or first(p, *rest))
+    assert (tmp_path / "state.pt").is_file()
+    assert not (tmp_path / "model.safetensors").exists()
+    step, done = training_loop.train_step, []
+    monkeypatch.setattr(
+        training_loop, "train_step", lambda p, *rest: done.append(p.step) or step(p, *rest)
+    )
     train.run(**given)
-    assert done == [1, 2]
+    assert done == [2, 3, 4, 5]
     assert_same(tmp_path, unbroken)
-    assert not given["checkpoint"].exists()
+    assert not (tmp_path / "state.pt").exists()
 
 
 def test_a_state_of_other_settings_is_not_taken_up(study, unbroken, tmp_path, monkeypatch, caplog):
@@ -193,22 +133,88 @@ def test_a_state_of_other_settings_is_not_taken_up(study, unbroken, tmp_path, mo
     assert_same(tmp_path, unbroken)
 
 
-def start(study, mark="ours"):
+def test_a_training_goes_on_with_other_machinery(study, unbroken, tmp_path, monkeypatch, caplog):
+    other = {"accumulate": 2, "workers": 1, "threads": 2, "save_minutes": 1.0, "ranks": 1}
+    assert set(other) == set(MACHINE)
+    interrupted(arguments(study, tmp_path, **other), monkeypatch)
+    with caplog.at_level("INFO"):
+        train.run(**arguments(study, tmp_path))
+    assert "going on after step 2" in caplog.text
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (tmp_path, unbroken))
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, rtol=1e-3, atol=1e-4)
+
+
+def start(mark="ours"):
     settings = Training(**TRAINING)
     spec = train.make_spec("hermes", "resunet", {}, DATASETS, settings)
-    return train._start(spec, settings, run_seed(3, "toy"), torch.device("cpu"), mark)
+    progress = train.start(spec, settings, run_seed(3, "toy"), torch.device("cpu"))
+    return dataclasses.replace(progress, fingerprint=mark)
 
 
-@pytest.mark.parametrize("damage", ["empty", "noise", "cut", "foreign", "other"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loading_processes_change_nothing(study, unbroken, tmp_path, workers):
+    train.run(**arguments(study, tmp_path, workers=workers))
+    assert_same(tmp_path, unbroken)
+
+
+def test_parts_are_the_rows_of_the_whole_batch(study):
+    whole = crops(study, batch=8)
+    batch = whole[3]
+    parts = [
+        part
+        for rank in range(2)
+        for part in PartsDataset(whole, rank=rank, ranks=2, accumulate=2)[3]
+    ]
+    for name, value in vars(batch).items():
+        together = torch.cat([getattr(part.batch, name) for part in parts])
+        assert torch.equal(together, value), name
+    assert [part.rows for part in parts] == [slice(n, n + 2) for n in (0, 2, 4, 6)]
+    assert all(torch.equal(part.probability, batch.probability) for part in parts)
+    real = (batch.values > 0).sum(1)
+    for part in parts:
+        assert part.pairs == pytest.approx(int(real[part.rows].sum()) / int(real.sum()))
+    assert len({part.pairs for part in parts}) > 1
+
+
+def test_parts_are_augmented_as_the_whole_batch(study):
+    settings = Training(**TRAINING | {"crop": (28, 28, 28), "batch": 8})
+    whole = crops(study, batch=8)
+    (alone,) = PartsDataset(whole, rank=0, ranks=1, accumulate=1)[1]
+    alone = training_data.augmented(alone, settings, 1, 7).batch
+    for rank in range(2):
+        for part in PartsDataset(whole, rank=rank, ranks=2, accumulate=2)[1]:
+            own = training_data.augmented(part, settings, 1, 7).batch
+            assert torch.equal(own.image, alone.image[part.rows])
+            assert torch.equal(own.label, alone.label[part.rows])
+
+
+def test_a_batch_that_cannot_be_shared_says_so(study):
+    with pytest.raises(ValueError, match=r"8 crops per step .* 3 processes"):
+        PartsDataset(crops(study, batch=8), rank=0, ranks=3, accumulate=1)
+
+
+def test_few_cases_are_held_open(study, monkeypatch):
+    few, all_open = crops(study), crops(study)
+    batches = [all_open[step] for step in range(2)]
+    monkeypatch.setattr("hermes.dataset.OPEN_CASES", 2)
+    for step in range(2):
+        assert_same_batch(few[step], batches[step])
+    assert len(few.opened) == 2
+    assert len(few.facts) == len(all_open.opened) > 2
+
+
+@pytest.mark.parametrize("damage", ["empty", "noise", "cut", "foreign", "lacking", "list", "other"])
 def test_a_state_that_cannot_be_used_says_so(study, tmp_path, damage):
-    path, progress = tmp_path / "state.pt", start(study)
-    start(study, "theirs" if damage == "other" else "ours").save(path)
+    path, progress = tmp_path / "state.pt", start()
+    start("theirs" if damage == "other" else "ours").save(path)
     whole = path.read_bytes()
     contents = {"empty": b"", "noise": b"noise" * 9, "cut": whole[: len(whole) // 2]}
     if damage in contents:
         path.write_bytes(contents[damage])
-    if damage == "foreign":
-        torch.save({"weights": 1}, path)
+    others = {"foreign": {"weights": 1}, "list": [1], "lacking": {"fingerprint": "ours"}}
+    if damage in others:
+        torch.save(others[damage], path)
     with pytest.raises(ValueError, match=r"state\.pt"):
         progress.load(path, torch.device("cpu"))
 
@@ -218,13 +224,13 @@ def test_the_fingerprint_follows_what_is_trained_on(tmp_path, changed):
     for name in ("split.tsv", "cases.tsv"):
         (tmp_path / name).write_text("a\n")
     parts, split = ["spec", 1], tmp_path / "split.tsv"
-    before = train.fingerprint(parts, [split], [tmp_path])
-    assert before == train.fingerprint(parts, [split], [tmp_path])
+    before = fingerprint(parts, [split], [tmp_path])
+    assert before == fingerprint(parts, [split], [tmp_path])
     if changed == "settings":
         parts = ["spec", 2]
     else:
         (tmp_path / changed).write_text("b\n")
-    assert train.fingerprint(parts, [split], [tmp_path]) != before
+    assert fingerprint(parts, [split], [tmp_path]) != before
 
 
 def test_runs_of_a_study_have_seeds_of_their_own():
@@ -233,7 +239,7 @@ def test_runs_of_a_study_have_seeds_of_their_own():
 
 
 def test_training_moves_the_weights(study, unbroken):
-    fresh = start(study).model.state_dict()
+    fresh = start().model.state_dict()
     trained = load_file(unbroken / "model.safetensors")
     assert fresh.keys() == trained.keys()
     moved = [name for name in fresh if not torch.equal(fresh[name], trained[name])]
@@ -245,3 +251,12 @@ def test_metrics_have_a_row_per_epoch(unbroken):
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["2", "4", "6"]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_what_a_killed_save_left_is_removed(tmp_path):
+    names = ("run.pt", ".12.run.pt", ".7.run.pt", ".12.other-run.pt", ".12.x.run.pt", ".a.run.pt")
+    for name in names:
+        (tmp_path / name).touch()
+    remove_half_written(tmp_path / "run.pt")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == set(names) - {".12.run.pt", ".7.run.pt"}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from engine_study import DATASETS, arguments, fabricate_dataset
 from method_cases import METHODS
-from test_engine import DATASETS, arguments, fabricate_dataset
 
 from hermes import train
 from hermes.models import load_model

@@ -57,6 +57,8 @@ class Method:
         loss: the method's own loss of an output and its batch.
         sampling: how its own training draws datasets, see `hermes.dataset.case_probabilities`.
         grows: new tasks can be added without a change of what was learned.
+        pools: the loss adds up sums of several images before it takes a ratio, and asks
+            `hermes.distributed.gather_batch` for those of the whole batch.
         remark: what a network's options make of it, as tables print it behind the title.
     """
 
@@ -66,6 +68,7 @@ class Method:
     loss: Callable[[ModelOutput, "Batch"], "SegmentationLoss"]
     sampling: Literal["published", "uniform", "sqrt"] = "published"
     grows: bool = False
+    pools: bool = False
     remark: Callable[["ModelSpec"], str] | None = None
 
     def title_of(self, spec: "ModelSpec") -> str:

@@ -82,6 +82,7 @@ METHODS = {
             )
         },
         loss=uniseg_loss,
+        pools=True,
     ),
     "multitalent": Method(
         title="MultiTalent",
@@ -91,5 +92,6 @@ METHODS = {
         loss=multitalent_loss,
         sampling="sqrt",
         grows=True,
+        pools=True,
     ),
 }

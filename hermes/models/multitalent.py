@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hermes.distributed import gather_batch
 from hermes.losses import SegmentationLoss, pair_sums
 
 if TYPE_CHECKING:
@@ -32,23 +33,21 @@ def multitalent_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
     and then every parameter's update, so the sum's size as such changes no step by much.
     """
     pairs = pair_sums(output.logits, batch.label, batch.values)
-    sums = torch.stack([pairs.true_positive, pairs.false_positive, pairs.false_negative])
-    tasks, pooled = pool(batch.tasks, sums)
+    sums = (pairs.bce, pairs.true_positive, pairs.false_positive, pairs.false_negative)
+    bce, *counts = gather_batch(torch.stack(sums, 1)).unbind(1)
+    all_tasks = gather_batch(batch.tasks)
+    tasks, pooled = pool(all_tasks, torch.stack(counts))
     true_positive, false_positive, false_negative = pooled
     size = (2 * true_positive + false_positive + false_negative).clamp(min=SMALLEST_SUM)
     overlap = (1 - 2 * true_positive / size).where(tasks >= 0, 0.0)
-    cross_entropy = pairs.bce.where(pairs.real, 0.0)
+    cross_entropy = bce.where(all_tasks >= 0, 0.0)
     return SegmentationLoss(cross_entropy.sum().float(), overlap.sum().float())
 
 
 def pool(
     tasks: Int[Tensor, "b k"], sums: Float[Tensor, "3 b k"]
 ) -> tuple[Int[Tensor, " r"], Float[Tensor, "3 r"]]:
-    """Sums of (image, class) pairs added up per task, padded ones under -1.
-
-    In training on several processes, both arguments are to be gathered from all of them here (the
-    sums with their gradient), as the published batch Dice does.
-    """
+    """Sums of (image, class) pairs added up per task, padded ones under -1."""
     rows, row_of = tasks.unique(return_inverse=True)
     pooled = sums.new_zeros(3, len(rows)).index_add(1, row_of.flatten(), sums.flatten(1))
     return rows, pooled

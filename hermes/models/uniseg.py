@@ -25,11 +25,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hermes.distributed import gather_batch
 from hermes.losses import SegmentationLoss
 from hermes.models.dataset_classes import DatasetClasses
 from hermes.models.interface import ModelOutput, check_size, class_logits
 from hermes.models.resunet import ResUNet, Up, widths
-from hermes.softmax_loss import batch_dice_loss, softmax_sums
+from hermes.softmax_loss import SoftmaxSums, batch_dice_loss, softmax_sums
 
 if TYPE_CHECKING:
     from hermes.dataset import Batch
@@ -161,12 +162,26 @@ def uniseg_loss(output: ModelOutput, batch: "Batch") -> SegmentationLoss:
     The label is read at every second (fourth) voxel where logits are half (a quarter) as large.
     """
     levels = output.softmax_logits
+    dataset = gather_batch(batch.dataset)
+    channels = max(1 + batch.tasks.shape[1], levels[0].shape[1])  # alike in all parts
     scale = sum(LEVEL_WEIGHTS[: len(levels)])
     cross_entropy, overlap = [], []
     for weight, logits in zip(LEVEL_WEIGHTS, levels, strict=False):
         step = batch.label.shape[-1] // logits.shape[-1]
         sums = softmax_sums(logits, batch.label[:, ::step, ::step, ::step])
         own = (logits[:, :, 0, 0, 0] > -torch.inf).int()
+        sums, own = of_whole_batch(sums, own, channels)
         cross_entropy.append(weight / scale * sums.cross_entropy.mean().float())
-        overlap.append(weight / scale * batch_dice_loss(sums, own, batch.dataset))
+        overlap.append(weight / scale * batch_dice_loss(sums, own, dataset))
     return SegmentationLoss(sum(cross_entropy), sum(overlap))
+
+
+def of_whole_batch(
+    sums: SoftmaxSums, own: Int[Tensor, "b c"], channels: int
+) -> tuple[SoftmaxSums, Int[Tensor, "B k"]]:
+    """Sums and own channels of all parts of the batch; parts differ in their number of channels."""
+    tables = torch.stack([*sums[1:], own], 1)
+    tables = F.pad(tables, (0, channels - tables.shape[2]))
+    probability, true_positive, size, own = gather_batch(tables).unbind(1)
+    entropy = gather_batch(sums.cross_entropy)
+    return SoftmaxSums(entropy, probability, true_positive, size), own.int()

@@ -114,9 +114,15 @@ def gpus():
 
 
 # auto: as many as this machine has; a cluster is told, for the submitting machine may have none
-GPU = min(1, gpus()) if config["gpus"] == "auto" else int(config["gpus"])
+GPUS = min(1, gpus()) if config["gpus"] == "auto" else int(config["gpus"])
+GPU = min(1, GPUS)  # whatever is not a training takes one at most
 if config["gpus"] == "auto":
     workflow.global_resources.setdefault("gpu", gpus())
+
+
+def ranks_of(run):
+    """Processes that share a training: what its settings say, else one for each GPU it asks for."""
+    return PLAN.training(run)["ranks"] or max(1, GPUS)
 
 
 def tables():

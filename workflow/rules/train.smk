@@ -1,6 +1,9 @@
 # in:  preprocessed cases and splits of the run's datasets
 # out: results/<study>/models/<run>/: model.safetensors, model.json, metrics.tsv
 # The resumable state lies in results/<study>/checkpoints/, undeclared, so that a retry finds it.
+# A training told to stop ends with status 75: a retry, or the next invocation, goes on from its state.
+
+from hermes.study_schema import MACHINE
 
 
 rule train:
@@ -15,28 +18,36 @@ rule train:
     log:
         f"logs/{STUDY}/train/{{run}}.log",
     priority: lambda w: 10 + len(PLAN.runs[w.run].datasets)
-    threads: PLAN.study.train.threads
+    threads: lambda w: PLAN.training(w.run)["threads"] * ranks_of(w.run)
     resources:
-        gpu=GPU,
+        gpu=lambda w: GPU and ranks_of(w.run),
     params:
         values=lambda w: call(
             name=w.run,
             method=PLAN.runs[w.run].method,
             backbone=PLAN.runs[w.run].backbone,
-            options=PLAN.runs[w.run].options,
+            options=PLAN.options(w.run),
             datasets=PLAN.training_sets(w.run),
-            training=PLAN.training(w.run),
+            training={
+                key: value
+                for key, value in PLAN.training(w.run).items()
+                if key not in MACHINE
+            },
             preparation=PLAN.preparation(PLAN.runs[w.run].datasets),
             seed=PLAN.study.seed,
         ),
-        paths=lambda w, input, output, threads: call(
+        # threads are the study's, however many cores there are: their number decides how sums round
+        paths=lambda w, input, output: call(
             folders=[str(Path(path).parent) for path in input.cases],
             splits=list(input.splits),
             model=output.model,
             metrics=output.metrics,
             checkpoint=f"{RESULTS}/checkpoints/{w.run}.pt",
             device=config["device"],
-            threads=threads,
+            machine={key: PLAN.training(w.run)[key] for key in MACHINE},
+            threads=PLAN.training(w.run)["threads"],
+            ranks=ranks_of(w.run),
+            strict=config["strict"],
         ),
     message:
         "Train: {wildcards.run}"

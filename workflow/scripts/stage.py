@@ -4,11 +4,15 @@ The one place where the workflow meets the code: it turns a rule's values and pa
 `hermes.<stage>.run`, writes what the stage has to say to the rule's log, and ends a failure with a
 plain line on what went wrong and where to read more. VALUES decide the result, and a change of them
 reruns the rule; PATHS (with threads and device) say where things lie on this machine.
+
+Two of the paths are for this script: `ranks`, processes that the stage is run in (not where
+`torchrun` has started this one already), and `strict`, which pins arithmetic before torch is loaded.
 """
 
 import importlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -19,16 +23,38 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 def main(stage: str, values: str, paths: str, log: str) -> int:
     """Call the stage; returns the exit status."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    terminal, file = logging.StreamHandler(), logging.FileHandler(log, mode="w", encoding="utf-8")
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=[terminal, file])
+    arguments = {**json.loads(values), **json.loads(paths)}
+    if arguments.get("strict"):
+        from hermes.strict import environment
+
+        os.environ.update(environment())
+    ranks = arguments.pop("ranks", 1)
+    if ranks > 1 and "RANK" not in os.environ:
+        from ranks import launch
+
+        return launch(ranks, arguments["threads"], [__file__, stage, values, paths, log])
+    log, file = _start_log(log, int(os.environ.get("RANK", "0")))
     try:
-        importlib.import_module(f"hermes.{stage}").run(**json.loads(values), **json.loads(paths))
+        importlib.import_module(f"hermes.{stage}").run(**arguments)
     except Exception as error:
         file.handle(logging.makeLogRecord({"msg": "traceback", "exc_info": sys.exc_info()}))
         print(f"{stage} failed: {error or type(error).__name__}\n(log: {log})", file=sys.stderr)
         return 1
     return 0
+
+
+def _start_log(log: str, rank: int) -> tuple[str, logging.FileHandler]:
+    """Log to the terminal and to a file; processes beside the first to one of their own, if ever.
+
+    Of those, only what goes wrong is of interest.
+    """
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    if rank:
+        log = f"{log}.rank{rank}"
+    file = logging.FileHandler(log, mode="w", encoding="utf-8", delay=bool(rank))
+    level = logging.ERROR if rank else logging.INFO
+    logging.basicConfig(level=level, format=FORMAT, handlers=[logging.StreamHandler(), file])
+    return log, file
 
 
 if __name__ == "__main__":
