@@ -53,6 +53,19 @@ def test_rough_size_of_the_card_stands_in_where_the_server_is_silent(site, toy, 
     assert toy.files() == {"a.nii.gz": b"one"}
 
 
+def test_cards_estimate_of_what_is_unpacked_goes_before_the_archives_size(
+    site, toy, monkeypatch, caplog
+):
+    caplog.set_level(logging.INFO, "hermes")
+    site.files["/toy.zip"] = zipped({"a.nii.gz": CONTENT, "b.nii.gz": b"two"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    archive |= {"members": ["b.*"], "about_unpacked_bytes": 2_000}
+    monkeypatch.setattr(sizes, "free_bytes", lambda folder: 110_000)
+    toy.get(archive)
+    assert toy.files() == {"b.nii.gz": b"two"}
+    assert "Toy: 103 kB to fetch, about 2 kB unpacked; 110 kB free" in caplog.messages
+
+
 def test_zip_that_unpacks_to_more_than_the_disk_has(site, toy, monkeypatch):
     site.files["/toy.zip"] = deflated({"a.nii": bytes(10**6)})
     monkeypatch.setattr(sizes, "free_bytes", lambda folder: 10**5)

@@ -1,14 +1,18 @@
 """How a study's datasets stand, said without a network: in place, to fetch, what is missing."""
 
+import json
 from pathlib import Path
 
 import pytest
 from toyset import CONTENT, zipped
 
+from hermes.download import DownloadError, sizes
+from hermes.download.archives import describe
 from hermes.download.mirror import Mirror
 from hermes.download.needs import check_accept
 from hermes.download.sizes import Size, plain
-from hermes.download.survey import report, survey
+from hermes.download.state import record_of
+from hermes.download.survey import check_total, report, survey
 from hermes.registry import RegistryError, load_card, load_cards
 
 CARDS = Path(__file__).parents[1] / "config/datasets"
@@ -105,13 +109,20 @@ def test_from_own_copy_to_in_place(look, tmp_path):
 
 def test_unofficial_copy_in_place_stays_bound_to_its_own_consent(look, tmp_path):
     card = load_card(CARDS / "segthor.yaml")
-    (tmp_path / "data/raw/segthor").mkdir(parents=True)
-    archives = '[{"filename": "SegTHOR.zip"}]'
-    (tmp_path / "data/raw/segthor.json").write_text(f'{{"files": [], "archives": {archives}}}')
-    (found,) = look({"segthor": card}, ["segthor"])
-    assert [need.short for need in found.needs] == ["accept=segthor:unofficial"]
-    (found,) = look({"segthor": card}, ["segthor:unofficial"])
-    assert not found.needs
+    (tmp_path / "data/raw/segthor/train").mkdir(parents=True)
+    (tmp_path / "data/raw/segthor/train/a.nii.gz").write_bytes(b"scan")
+    manifest = tmp_path / "data/raw/segthor.json"
+    for name in (manifest, record_of(manifest)):
+        listed = {"source": "download", "archives": describe(card.archives)}
+        listed["files"] = [{"path": "train/a.nii.gz", "bytes": 4}]
+        name.write_text(json.dumps(listed))
+    for in_place in (True, False):  # without its manifest it is to be listed, and bound as before
+        (found,) = look({"segthor": card}, ["segthor"])
+        assert found.in_place == in_place and not found.to_fill
+        assert [need.short for need in found.needs] == ["accept=segthor:unofficial"]
+        (found,) = look({"segthor": card}, ["segthor:unofficial"])
+        assert not found.needs and found.words == ("" if in_place else "1 file, to list")
+        manifest.unlink(missing_ok=True)
 
 
 def test_unreadable_credentials_do_not_stop_the_survey(look, tmp_path):
@@ -129,6 +140,63 @@ def test_a_download_is_in_place_for_the_survey_too(site, toy, look):
     assert look(cards)[0].words == "1 file of unknown size to fetch"
     toy.get(archive)
     assert report("toys", look(cards), 1) == ""
+
+
+def test_card_whose_archives_changed_is_said_to_be_outdated_with_bytes(site, toy, look):
+    site.files |= {"/1.zip": zipped({"a.nii.gz": CONTENT}), "/2.zip": zipped({"b.nii.gz": CONTENT})}
+    toy.raw, toy.manifest = toy.root / "data/raw/toy", toy.root / "data/raw/toy.json"
+    first = {"url": f"{site.url}/1.zip", "filename": "1.zip", "unpack": "zip"}
+    second = first | {"url": f"{site.url}/2.zip", "filename": "2.zip", "about_bytes": 103_000}
+    toy.get(first)
+    cards = {"toy": load_card(toy.card(second))}
+    for in_place in (True, False):
+        (found,) = look(cards)
+        assert (found.in_place, found.to_fill) == (in_place, True)
+        text = report("toys", [found], 10**9)
+        assert "toys: 0 of 1 are in place" in text
+        assert "of other archives than the card names now: about 103 kB to fetch\n" in text
+        assert "In all about 103 kB to fetch, about 103 kB unpacked" in text
+        toy.manifest.unlink(missing_ok=True)
+    toy.get(second)  # the stage goes by the same rule
+    assert toy.files() == {"b.nii.gz": CONTENT} and report("toys", look(cards), 1) == ""
+
+
+def test_download_of_which_files_are_gone(site, toy, look):
+    site.files["/toy.zip"] = zipped({"a.nii.gz": b"one", "b.nii.gz": b"two"})
+    archive = {"url": f"{site.url}/toy.zip", "filename": "toy.zip", "unpack": "zip"}
+    toy.raw, toy.manifest = toy.root / "data/raw/toy", toy.root / "data/raw/toy.json"
+    toy.get(archive)
+    cards = {"toy": load_card(toy.card(archive))}
+    (toy.raw / "b.nii.gz").unlink()
+    (found,) = look(cards)
+    told = f"1 file came or went since they were listed; to have them anew: rm {toy.manifest}"
+    assert (found.in_place, found.to_fill, found.words) == (True, False, told)
+    toy.manifest.unlink()
+    (found,) = look(cards)
+    assert found.words == "files of a download are gone: archives here, to unpack"
+    toy.get(archive)
+    assert report("toys", look(cards), 1) == ""
+
+
+def test_what_is_unpacked_is_the_cards_estimate_where_it_gives_one(look):
+    cards = load_cards(CARDS, ["autopet", "amos_ct", "amos_mr"])
+    autopet, ct, mr = look(cards)
+    assert str(autopet.left["fdg-pet-ct-lesions.zip"]) == "about 283 GB"
+    assert str(autopet.unpacked) == "about 113 GB"
+    text = report("paper", [autopet, ct, mr], 400 * 10**9)
+    # the archive of both parts of AMOS is fetched once, and each unpacks its own of it
+    assert "In all about 307 GB to fetch, about 130 GB unpacked; 400 GB are free: 36.6 GB" in text
+
+
+def test_datasets_that_fit_one_by_one_but_not_together(look, tmp_path, monkeypatch):
+    found = look(load_cards(CARDS, ["msd_pancreas", "amos_ct"]), ["amos_ct"])
+    monkeypatch.setattr(sizes, "free_bytes", lambda folder: 45 * 10**9)
+    for standing in found:
+        check_total([standing], tmp_path / "cache", tmp_path / "data")
+    message = r"MSD Pancreas, AMOS CT: about 35\.6 GB to fetch, about 26\.4 GB unpacked; 45 GB free"
+    with pytest.raises(DownloadError, match=message + r" on the disk of .*: 17\.1 GB too few"):
+        check_total(found, tmp_path / "cache", tmp_path / "data")
+    check_total([], tmp_path / "cache", tmp_path / "data")
 
 
 def test_names_in_accept_are_checked():

@@ -17,6 +17,7 @@ class Need:
 
     short: str  # a few words, for a list
     text: str  # whole sentences: why, where, what to do
+    accept: str = ""  # what meets it in the configuration's list `accept`, where that does
 
 
 def check_accept(accept: Iterable[str], known: Collection[str]) -> None:
@@ -57,6 +58,7 @@ def consent_needed(card: Card, accept: Collection[str], unofficial_copy: bool) -
         f"{card.title} is used only once you accept its terms: {reason or card.consent} (licence: "
         f"{terms}).{note} Read them; if you accept, add --config accept={together}, or the name to "
         "`accept` in config/config.yaml.",
+        accept=wanted,
     )
 
 

@@ -13,7 +13,7 @@ from hermes.download.mirror import Mirror
 from hermes.download.needs import Need, copy_needed, fetchable, without
 from hermes.download.places import Absent, Place, mirrored, place_of
 from hermes.download.progress import Progress
-from hermes.download.sizes import Size, check_room, left_of, size_of_archive
+from hermes.download.sizes import Size, check_room, left_of, size_of_archive, unpacked_of
 from hermes.schema import Archive, Card
 
 log = logging.getLogger(__name__)
@@ -76,17 +76,13 @@ def obtain(card: Card, setting: Setting, archives: list[Archive]) -> list[Path]:
 
 
 def _make_sure_of_room(card: Card, setting: Setting, wanted: list[Archive]) -> Size:
-    """Stop before the first byte where a disk is too small; returns what the files have in all.
-
-    ASSUME: an archive unpacks to about its own size; a plain file is linked and takes no more.
-    """
+    """Stop before the first byte where a disk is too small; returns what the files have in all."""
     with ThreadPoolExecutor(setting.connections) as pool:
         sizes = list(pool.map(lambda archive: _size(card, setting, archive), wanted))
     left, unpacked = Size(), Size()
     for archive, size in zip(wanted, sizes, strict=True):
         left += left_of(size, size_of_file(part_of(setting.cache / archive.filename)))
-        if archive.unpack != "none" and size.bytes:
-            unpacked += Size(size.bytes, about=True)
+        unpacked += unpacked_of(archive, size)
     check_room(card.title, (setting.cache, left), (setting.raw, unpacked))
     return sum(sizes, Size())
 

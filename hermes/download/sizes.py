@@ -74,6 +74,22 @@ def size_of_archive(archive: Archive, served: int | None = None) -> Size:
     return Size(unknown=1)
 
 
+def unpacked_of(archive: Archive, size: Size | None = None) -> Size:
+    """Return the rough size of what is unpacked of an archive; nothing of a plain file.
+
+    ASSUME: what the card does not say is about the archive's own size; a plain file is linked and
+    takes no more.
+
+    Args:
+        archive: of the card.
+        size: its own, where it is known better than from the card.
+    """
+    if archive.unpack == "none":
+        return Size()
+    known = archive.about_unpacked_bytes or (size or size_of_archive(archive)).bytes
+    return Size(known, about=bool(known))
+
+
 def left_of(size: Size, here: int) -> Size:
     """Return what is left of a file of which some bytes are here."""
     return Size(max(0, size.bytes - here), size.about, size.unknown)

@@ -1,6 +1,5 @@
 """The stage: fetch a card's archives, unpack them, write the manifest."""
 
-import json
 import logging
 import os
 import shutil
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from hermes.download.archives import describe, expand, offered
+from hermes.download.archives import describe, offered
 from hermes.download.check import checksum_of
 from hermes.download.fetch import FIRST_PAUSE_S
 from hermes.download.files import (
@@ -16,7 +15,6 @@ from hermes.download.files import (
     DownloadError,
     build_manifest,
     full_disk_told,
-    list_files,
     write_json,
 )
 from hermes.download.mirror import read_mirror
@@ -24,6 +22,7 @@ from hermes.download.needs import consent_needed
 from hermes.download.obtain import Setting, lacking, obtain, stop_on
 from hermes.download.places import KAGGLE, SYNAPSE
 from hermes.download.sizes import Size, check_room, counted
+from hermes.download.state import TO_FILL, record_of, state
 from hermes.download.unpack import unpack, unpacked_bytes
 from hermes.registry import load_card
 from hermes.schema import Archive, Card
@@ -73,13 +72,12 @@ def run(
     """
     dataset, manifest, raw = load_card(card), Path(manifest), Path(raw).resolve()
     _announce(dataset)
-    record = manifest.with_name(f".{manifest.stem}.record")  # outlives a removed manifest
     archives = offered(dataset, accept)
-    source = state(raw, record, dataset, archives)
+    source = state(raw, manifest, dataset, archives)
     setting = Setting(
         raw, Path(cache), read_mirror(mirror), columns or {}, connections, synapse, kaggle, pause_s
     )
-    to_fill = source in ("absent", "outdated")
+    to_fill = source in TO_FILL
     consent = consent_needed(dataset, accept, source == "unofficial")
     copy = lacking(dataset, setting, archives) if to_fill else None
     stop_on([consent, copy], dataset, setting.columns)
@@ -90,7 +88,7 @@ def run(
     with full_disk_told(f"{manifest}: not written"):
         content = build_manifest(dataset.name, source, raw, fetched, workers)
         if source == "download":
-            write_json(record, content)
+            write_json(record_of(manifest), content)
         write_json(manifest, content)
     log.info("%s: %s listed in %s", dataset.title, counted(len(content["files"])), manifest)
 
@@ -100,36 +98,6 @@ def _announce(card: Card) -> None:
     terms = " ".join(filter(None, (card.licence.name, card.licence.url, card.licence.note)))
     log.info("%s: licence: %s", card.title, terms)
     log.info("%s: to cite: %s", card.title, " ".join(filter(None, (card.citation, card.doi))))
-
-
-def state(raw: Path, record: Path, card: Card, archives: list[Archive]) -> str:
-    """Say what a raw folder holds.
-
-    Only what an earlier run wrote can be outdated: other archives in the card, or files gone.
-
-    Args:
-        raw: the raw folder.
-        record: what an earlier run wrote of it.
-        card: the dataset's.
-        archives: those that may be used.
-
-    Returns:
-        "absent": nothing; "copy": a person's own files; "download": what these archives hold;
-        "unofficial": what archives hold that may not be used; "outdated": an earlier download.
-    """
-    files = {path: (raw / path).stat().st_size for path in list_files(raw)}
-    if not files:
-        return "absent"
-    if not record.is_file():
-        return "copy"
-    known = json.loads(record.read_text("utf-8"))
-    ours = {entry["path"]: entry["bytes"] for entry in known["files"]}
-    if not files.items() <= ours.items():
-        return "copy"
-    if known["archives"] == describe(archives):
-        return "download" if files == ours else "outdated"
-    every = [file for entry in card.archives for file in expand(entry)]
-    return "unofficial" if known["archives"] == describe(every) else "outdated"
 
 
 def _fill(card: Card, setting: Setting, archives: list[Archive], paths: list[Path]) -> None:

@@ -9,15 +9,29 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from hermes.download.archives import offered
 from hermes.download.fetch import part_of
 from hermes.download.files import DownloadError, list_files, size_of_file
 from hermes.download.mirror import Mirror
 from hermes.download.needs import Need, consent_needed, copy_needed, fetchable, without
-from hermes.download.sizes import Size, counted, left_of, plain, size_of_archive
+from hermes.download.sizes import (
+    Size,
+    check_room,
+    counted,
+    left_of,
+    plain,
+    size_of_archive,
+    unpacked_of,
+)
+from hermes.download.state import TO_FILL, state
 from hermes.schema import Archive, Card
+
+EARLIER = {
+    "incomplete": "files of a download are gone: ",
+    "outdated": "of other archives than the card names now: ",
+}
+"""State of a raw folder -> why it is filled anew."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +40,12 @@ class Standing:
 
     name: str
     title: str
-    in_place: bool
+    in_place: bool  # listed, by whichever card
+    to_fill: bool = False  # by a download, when it is needed
     words: str = ""  # what is going to happen, or has to
     needs: tuple[Need, ...] = ()
     left: Mapping[str, Size] = field(default_factory=dict)  # archive -> what is to be fetched
-    unpacked: Mapping[str, Size] = field(default_factory=dict)  # archive -> what it unpacks to
+    unpacked: Size = field(default_factory=Size)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # table -> titles
 
 
@@ -67,29 +82,30 @@ def _stand(
     columns: Mapping[str, Sequence[str]],
 ) -> Standing:
     raw, manifest = folder / card.name, folder / f"{card.name}.json"
-    files = list_files(raw)
-    if manifest.is_file():
-        listed = json.loads(manifest.read_text("utf-8"))
-        need = consent_needed(card, accept, _unofficial(card, listed))
-        words, needs = _changed(manifest, listed, files), (need,) if need else ()
-        return Standing(card.name, card.title, True, words, needs, columns=columns)
-    consent = consent_needed(card, accept, False)
-    if files:
-        words, needs = f"{counted(len(files))}, to list", (consent,) if consent else ()
-        return Standing(card.name, card.title, False, words, needs, columns=columns)
     archives = offered(card, accept)
+    source = state(raw, manifest, card, archives)
+    listed = manifest.is_file()
+    consent = consent_needed(card, accept, source == "unofficial")
+    found = Standing(card.name, card.title, listed, needs=_given(consent), columns=columns)
+    if listed and source != "outdated":  # the workflow takes what is listed as it is
+        return replace(found, words=_changed(manifest, list_files(raw), source))
+    if source not in TO_FILL:
+        return replace(found, words=f"{counted(len(list_files(raw)))}, to list")
     absent = [archive for archive in archives if mirror.stored(archive, cache) is None]
-    needs = [consent, None if archives and mirror.base else _missing(card, archives, absent, raw)]
-    return Standing(
-        card.name,
-        card.title,
-        False,
-        _to_come(archives, absent, cache),
-        tuple(need for need in needs if need),
-        {archive.filename: _left(archive, cache) for archive in absent},
-        {a.filename: _unpacked(a) for a in archives if a.unpack != "none"},
-        columns,
+    missing = None if archives and mirror.base else _missing(card, archives, absent, raw)
+    words = _to_come(archives, absent, cache)
+    return replace(
+        found,
+        to_fill=True,
+        words=f"{EARLIER.get(source, '')}{words}",
+        needs=_given(consent, missing),
+        left={archive.filename: _left(archive, cache) for archive in absent},
+        unpacked=sum(map(unpacked_of, archives), Size()),
     )
+
+
+def _given(*needs: Need | None) -> tuple[Need, ...]:
+    return tuple(need for need in needs if need)
 
 
 def _missing(card: Card, archives: list[Archive], absent: list[Archive], raw: Path) -> Need | None:
@@ -99,26 +115,17 @@ def _missing(card: Card, archives: list[Archive], absent: list[Archive], raw: Pa
         return Need(str(error), str(error))
 
 
-def _unofficial(card: Card, listed: dict[str, Any]) -> bool:
-    """Say whether what was listed came from a copy that others than the owners pass on."""
-    passed_on = {archive.filename for archive in card.archives if archive.unofficial}
-    return any(archive["filename"] in passed_on for archive in listed.get("archives", []))
-
-
-def _changed(manifest: Path, listed: dict[str, Any], files: list[str]) -> str:
+def _changed(manifest: Path, files: list[str], source: str) -> str:
     """Say that files came or went since they were listed; "" where they did not."""
+    listed = json.loads(manifest.read_text("utf-8"))
     count = len({entry["path"] for entry in listed["files"]} ^ set(files))
-    told = f"{counted(count)} came or went since they were listed; to list them: rm {manifest}"
+    what = "to have them anew" if source in TO_FILL else "to list them"
+    told = f"{counted(count)} came or went since they were listed; {what}: rm {manifest}"
     return told if count else ""
 
 
 def _left(archive: Archive, cache: Path) -> Size:
     return left_of(size_of_archive(archive), size_of_file(part_of(cache / archive.filename)))
-
-
-def _unpacked(archive: Archive) -> Size:
-    size = size_of_archive(archive)
-    return Size(size.bytes, about=bool(size.bytes))
 
 
 def _to_come(archives: list[Archive], absent: list[Archive], cache: Path) -> str:
@@ -147,11 +154,11 @@ def report(study: str, standings: Sequence[Standing], free: int, accept: Sequenc
     open_ones = [s for s in standings if not s.in_place or s.words or s.needs]
     if not open_ones:
         return ""
-    placed = sum(standing.in_place for standing in standings)
+    placed = sum(standing.in_place and not standing.to_fill for standing in standings)
     lines = [f"Datasets of the study {study}: {placed} of {len(standings)} are in place."]
     open_ones = _shared(open_ones)
     width = max(len(standing.title) for standing in open_ones)
-    aligned = [s for s in open_ones if s.needs or not s.in_place]
+    aligned = [s for s in open_ones if s.needs or s.to_fill or not s.in_place]
     wide = max((len(standing.words or "in place") for standing in aligned), default=0)
     for standing in open_ones:
         needed = ", ".join(need.short for need in standing.needs)
@@ -175,10 +182,30 @@ def _shared(standings: list[Standing]) -> list[Standing]:
     return told
 
 
+def check_total(standings: Sequence[Standing], cache: Path, data: Path) -> None:
+    """Stop where the datasets that a run is going to fetch do not fit together.
+
+    Args:
+        standings: of those datasets.
+        cache: folder of archives.
+        data: the study's folder of data.
+
+    Raises:
+        DownloadError: a disk is too small for all of them, be it large enough for each.
+    """
+    left, unpacked = _total(standings)
+    titles = ", ".join(standing.title for standing in standings if standing.to_fill)
+    check_room(titles, (cache, left), (data / "raw", unpacked))
+
+
+def _total(standings: Sequence[Standing]) -> tuple[Size, Size]:
+    """Add up what is to be fetched and unpacked; an archive of two datasets is fetched once."""
+    left = {name: size for standing in standings for name, size in standing.left.items()}
+    return sum(left.values(), Size()), sum((s.unpacked for s in standings), Size())
+
+
 def _totals(standings: list[Standing], free: int) -> list[str]:
-    """Add up; an archive that two datasets share counts once."""
-    left = sum({k: v for s in standings for k, v in s.left.items()}.values(), Size())
-    unpacked = sum({k: v for s in standings for k, v in s.unpacked.items()}.values(), Size())
+    left, unpacked = _total(standings)
     if left == Size() == unpacked:
         return []
     short = left.bytes + unpacked.bytes - free
@@ -187,17 +214,12 @@ def _totals(standings: list[Standing], free: int) -> list[str]:
 
 
 def _advice(standings: list[Standing], accept: Sequence[str]) -> list[str]:
-    consents = [
-        need.short.removeprefix("accept=")
-        for standing in standings
-        for need in standing.needs
-        if need.short.startswith("accept=")
-    ]
+    consents = [need.accept for s in standings for need in s.needs if need.accept]
     lines = []
     if consents:
         together = ",".join([*accept, *consents])
         lines.append(f"Terms, to accept once you have read them: --config accept={together}")
-    others = [s for s in standings if any(not n.short.startswith("accept=") for n in s.needs)]
+    others = [s for s in standings if any(not need.accept for need in s.needs)]
     if others:
         lines.append(
             "How: `instructions` in config/datasets/NAME.yaml, printed when a run is started."
