@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.download.stage import expand
+from hermes.download.archives import expand
 from hermes.registry import class_count, load_card, load_structures, tasks_of
 
 CONFIG = Path(__file__).parent.parent / "config"
