@@ -118,6 +118,7 @@ def made_with(settings: Training, ranks: Ranks, strict: bool) -> dict:
         "device": device_name(ranks.device),
         "ranks": ranks.count,
         "strict": strict,
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
         "precision": str(choose_dtype(settings.precision, ranks.device)).removeprefix("torch."),
         "training": settings.model_dump(mode="json"),
     }
