@@ -125,6 +125,14 @@ def ranks_of(run):
     return PLAN.training(run)["ranks"] or max(1, GPUS)
 
 
+def switched_on(key):
+    """Whether a switch of the configuration is on; the command line gives words."""
+    word = str(config[key]).lower()
+    if word not in ("true", "false"):
+        raise WorkflowError(f"configuration: {key}: {config[key]!r}: say true or false")
+    return word == "true"
+
+
 def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
     own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
