@@ -45,7 +45,7 @@ def datasets(config: Config = Path("config")) -> None:
         images = card.published.images if card.published else "-"
         typer.echo(
             f"{card.name:20} {card.role:10} {images!s:>5} images {len(card.labels):3} classes  "
-            f"{card.modality:8} {card.licence.name:18} {card.access.kind}"
+            f"{card.modality:8} {card.licence.name:23} {card.access.kind}"
         )
     upstream = [card for card in cards.values() if card.role == "upstream"]
     counts = f"{class_count(upstream)} classes and {len(tasks_of(upstream))} tasks"
@@ -100,14 +100,23 @@ def needs(
     accept: Annotated[
         list[str] | None, typer.Option(help="A dataset whose terms you accept; repeatable.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A dataset left out; repeatable. Default: those in config.yaml."),
+    ] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SWITCH=VALUE", help="A switch of the protocol; repeatable."),
+    ] = None,
     config: Config = Path("config"),
 ) -> None:
     """Say which datasets of a study are not in place yet, and what you have to do for each."""
-    from hermes.needs import tell_needs
+    from hermes.needs import read_switches, tell_needs
 
     _structures("needs", config)
     try:
-        typer.echo(tell_needs(config, study, accept or ()))
+        switches = read_switches(protocol or ())
+        typer.echo(tell_needs(config, study, accept or (), without or None, switches))
     except (RegistryError, OSError) as error:
         _fail("needs", error)
 

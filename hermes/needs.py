@@ -1,8 +1,11 @@
 """What a study still needs of a person: consent, tokens, copies, room on the disk."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from hermes.download.mirror import read_mirror
 from hermes.download.needs import check_accept
@@ -17,28 +20,41 @@ DATA = Path("data")
 WIDTH = 100
 
 
-def tell_needs(config: Path, study: str, accept: Iterable[str] = ()) -> str:
+def tell_needs(
+    config: Path,
+    study: str,
+    accept: Iterable[str] = (),
+    without: Sequence[str] | None = None,
+    protocol: Mapping[str, Any] | None = None,
+) -> str:
     """Say how the datasets of a study stand, and of each that needs something what to do.
 
     Args:
         config: the folder `config/` of a checkout.
         study: a study of real scans.
         accept: datasets whose terms are accepted, beside those in `config.yaml`.
+        without: datasets that are left out, instead of those in `config.yaml`.
+        protocol: switches of the protocol that differ, beside those in `config.yaml`.
 
     Raises:
         RegistryError: a name that is not known, or a study that needs nothing of anyone.
     """
-    plan = load_plan(config, study)
+    settings = read_yaml(config / "config.yaml")
+    plan = load_plan(
+        config,
+        study,
+        without=_names(settings["without"]) if without is None else without,
+        protocol={**(settings["protocol"] or {}), **(protocol or {})},
+    )
     if plan.study.kind == "phantom":
         raise RegistryError(f"study {study} makes its scans itself: it needs nothing")
-    settings = read_yaml(config / "config.yaml")
-    accepted = [*settings["accept"], *accept]
+    accepted = [*_names(settings["accept"]), *accept]
     check_accept(accepted, [path.stem for path in (config / "datasets").glob("*.yaml")])
     standings = survey(
         plan.cards,
         DATA / study,
         DATA / "archives",
-        read_mirror(settings["mirror"]),
+        read_mirror(settings["mirror"] or ""),
         accepted,
         {name: _columns(plan, name) for name in plan.cards},
     )
@@ -46,6 +62,29 @@ def tell_needs(config: Path, study: str, accept: Iterable[str] = ()) -> str:
     told = [need.text for standing in standings for need in standing.needs]
     text = text or f"Datasets of the study {study}: all are in place."
     return "\n\n".join([text, *map(_paragraph, told)])
+
+
+def read_switches(texts: Iterable[str]) -> dict[str, Any]:
+    """Return switches of the protocol that were given as SWITCH=VALUE, the value as in YAML.
+
+    Raises:
+        RegistryError: no `=`, or no value that YAML knows.
+    """
+    switches = {}
+    for text in texts:
+        key, given, value = text.partition("=")
+        try:
+            switches[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            given = ""
+        if not given:
+            raise RegistryError(f"protocol: {text!r}: give SWITCH=VALUE, such as split=reference")
+    return switches
+
+
+def _names(value: str | Sequence[str] | None) -> list[str]:
+    """Return a list of the configuration, which may also be written as words and commas."""
+    return value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
 
 
 def _paragraph(text: str) -> str:

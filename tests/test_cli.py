@@ -1,9 +1,11 @@
 """The command `hermes`: exit statuses, plain lines, help."""
 
+import shutil
 from pathlib import Path
 
 import fabricate
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hermes.cli import app
@@ -77,6 +79,9 @@ def test_a_card_that_does_not_fit_ends_with_status_1(scans, tmp_path):
         (("needs", "--study", "papr"), "did you mean 'paper'"),
         (("needs", "--study", "phantom"), "it needs nothing"),
         (("needs", "--study", "paper", "--accept", "kist"), "did you mean 'kits'"),
+        (("needs", "--study", "paper", "--without", "kist"), "without: 'kist' is not in paper"),
+        (("needs", "--study", "paper", "--protocol", "splt=paper"), "did you mean 'split'"),
+        (("needs", "--study", "paper", "--protocol", "split"), "give SWITCH=VALUE"),
         (("new-card", "mine", "x"), "hermes new-card: x: no such folder"),
     ],
 )
@@ -110,6 +115,24 @@ def test_needs_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch):
     assert "- SS T is used only" not in accepted.output
     assert "- SS T is not fetched by itself" in accepted.output
     assert not list(tmp_path.iterdir())
+
+
+def test_needs_goes_by_the_configuration(tmp_path, monkeypatch):
+    """`without`, `protocol` and `accept` of config.yaml hold, until an option says else."""
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    monkeypatch.chdir(tmp_path)
+    settings = yaml.safe_load((config / "config.yaml").read_text("utf-8"))
+    settings |= {"without": ["ss_t", "ss_h"], "accept": "kits, chaos"}
+    (config / "config.yaml").write_text(yaml.safe_dump(settings), "utf-8")
+    told = hermes("needs", "--study", "paper").output
+    assert told.startswith("Datasets of the study paper: 0 of 11 are in place.\n")
+    assert "SS T" not in told and "accept=kits,chaos,bcv,lits" in told
+    told = hermes("needs", "--study", "paper", "--without", "mnms").output
+    assert "0 of 12 are in place" in told and "SS T" in told and "M&Ms" not in told
+    (config / "config.yaml").write_text(yaml.safe_dump(settings | {"protocol": {"splt": 1}}))
+    done = hermes("needs", "--study", "paper")
+    assert done.exit_code == 1 and "did you mean 'split'" in done.stderr
 
 
 def test_a_new_card_is_drafted_into_the_folder_of_the_cards(scans, tmp_path):
