@@ -27,6 +27,7 @@ tell_standings()
 
 onstart:
     refuse_unaccepted()
+    refuse_without_room()
 
 
 rule all:

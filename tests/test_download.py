@@ -125,6 +125,25 @@ def test_copy_with_files_added_to_a_download_is_never_removed(site, toy):
     assert toy.files() == {"a.nii.gz": b"one", "mine.nii.gz": b"mine"}
 
 
+def test_archives_that_are_here_are_checked_side_by_side(toy, monkeypatch):
+    toy.cache.mkdir()
+    for i in range(3):
+        (toy.cache / f"{i}.bin").write_bytes(b"%d" % i)
+    ready, right = threading.Barrier(3, timeout=20), obtain.check_archive
+
+    def together(path, archive):
+        ready.wait()
+        right(path, archive)
+
+    monkeypatch.setattr(obtain, "check_archive", together)
+    archive = {"url": "http://nowhere/{i}.bin", "filename": "{i}.bin", "numbers": [0, 2]}
+    toy.get(archive, workers=3)
+    assert toy.files() == {f"{i}.bin": b"%d" % i for i in range(3)}
+    (toy.raw / "0.bin").unlink()
+    with pytest.raises(DownloadError, match=r"0\.bin: 1 bytes, but the card says 7"):
+        toy.get(archive | {"bytes": 7}, workers=3)
+
+
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_mirror_on_the_web_goes_before_the_address(site, toy, monkeypatch, by_variable):
     site.files["/base/toy.zip"] = zipped({"a.nii.gz": b"mirrored"})

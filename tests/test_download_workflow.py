@@ -47,6 +47,30 @@ def test_dry_run_of_the_papers_study_says_what_is_missing(checkout):
     assert "needs accept=kits" in done.stderr and "--config without=" in done.stderr
 
 
+def test_downloads_go_side_by_side_and_hash_by_several_threads(checkout):
+    chosen = ("-n", "-p", "--cores", "8", "--config", "study=paper", "accept=chaos", "--")
+    done = snakemake(checkout, *chosen, "data/paper/raw/chaos.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"connections": 4, "workers": 2' in done.stdout + done.stderr
+
+
+def test_run_whose_datasets_do_not_fit_together_stops_before_the_first(checkout):
+    """No disk has room for an archive as large as this card says, nor is anything asked for."""
+    card = checkout / "config/datasets/chaos.yaml"
+    text = card.read_text("utf-8")
+    card.write_text(text.replace("bytes: 890771694", f"bytes: {10**18}"), "utf-8")
+    targets = [f"data/paper/raw/{name}.json" for name in ("chaos", "msd_pancreas")]
+    try:
+        chosen = ("--cores", "1", "--config", "study=paper", "accept=chaos", "--")
+        done = snakemake(checkout, *chosen, *targets)
+    finally:
+        card.write_text(text, "utf-8")
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and "Traceback" not in said
+    assert "CHAOS, MSD Pancreas: about 1e+06 TB to fetch" in said and "too few. Make room" in said
+    assert not list(checkout.glob("data/archives/*")) and not list(checkout.glob("logs/paper/*/*"))
+
+
 def test_nothing_is_said_of_the_phantoms_data(checkout):
     done = snakemake(checkout, "-n", "results/phantom/LICENSES.md")
     assert done.returncode == 0, done.stdout + done.stderr

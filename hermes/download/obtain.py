@@ -28,6 +28,7 @@ class Setting:
     mirror: Mirror
     columns: Mapping[str, Sequence[str]]
     connections: int
+    workers: int
     synapse: str
     kaggle: str
     pause_s: float
@@ -62,12 +63,11 @@ def obtain(card: Card, setting: Setting, archives: list[Archive]) -> list[Path]:
     Raises:
         DownloadError: the disk is too small; a file cannot be had or is another one.
     """
-    here: dict[str, Path] = {}
-    for archive in archives:
-        found = setting.mirror.stored(archive, setting.cache)
-        if found:
-            check_archive(found, archive)
-            here[archive.filename] = found
+    stored = [(archive, setting.mirror.stored(archive, setting.cache)) for archive in archives]
+    found = [(archive, path) for archive, path in stored if path]
+    with ThreadPoolExecutor(setting.workers) as pool:
+        list(pool.map(lambda pair: check_archive(pair[1], pair[0]), found))
+    here = {archive.filename: path for archive, path in found}
     wanted = [archive for archive in archives if archive.filename not in here]
     total = _make_sure_of_room(card, setting, wanted)
     with Progress(card.title, total) as progress:

@@ -75,7 +75,15 @@ def run(
     archives = offered(dataset, accept)
     source = state(raw, manifest, dataset, archives)
     setting = Setting(
-        raw, Path(cache), read_mirror(mirror), columns or {}, connections, synapse, kaggle, pause_s
+        raw,
+        Path(cache),
+        read_mirror(mirror),
+        columns or {},
+        connections,
+        workers,
+        synapse,
+        kaggle,
+        pause_s,
     )
     to_fill = source in TO_FILL
     consent = consent_needed(dataset, accept, source == "unofficial")

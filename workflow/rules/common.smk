@@ -419,3 +419,24 @@ def refuse_unaccepted():
         ]
         if needs:
             raise WorkflowError("\n".join(need.text for need in needs))
+
+
+def refuse_without_room():
+    """Stop a run whose datasets to fetch do not fit together, before the first of them is begun.
+
+    By onstart the jobs are known, so that datasets which this run leaves alone are not counted.
+    """
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "download"]
+    if jobs:
+        from hermes.download.files import DownloadError
+        from hermes.download.survey import check_total
+
+        fetched = {job.wildcards.dataset for job in jobs}
+        try:
+            check_total(
+                [s for s in standings() if s.name in fetched],
+                Path(ARCHIVES),
+                Path(DATA),
+            )
+        except DownloadError as error:
+            raise WorkflowError(str(error)) from None

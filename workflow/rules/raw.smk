@@ -41,7 +41,8 @@ else:
         log:
             f"logs/{STUDY}/download/{{dataset}}.log",
         priority: 90
-        threads: 1
+        # files read, unpacked and hashed at once; a download mostly waits, so four go side by side
+        threads: max(1, WORKERS // 4)
         params:
             archives=lambda w: describe(PLAN.cards[w.dataset].archives),
             values=lambda w: call(
