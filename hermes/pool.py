@@ -13,6 +13,9 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
+KILLED = "its process was killed; was memory short?"
+"""Why a case failed that the system ended when it was alone."""
+
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 
@@ -35,7 +38,7 @@ def run_cases(
     expected: tuple[type[Exception], ...],
     *,
     initializer: Callable[[], Any] | None = None,
-    tell: Callable[[str, Outcome], None] | None = None,
+    tell: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome[Found]]:
     """Do every case, each in one of `workers` processes; outcomes in the order of `jobs`.
 
@@ -50,7 +53,7 @@ def run_cases(
         title: of the progress bar.
         expected: errors whose message says all there is to say.
         initializer: called first in every process.
-        tell: logs an outcome, given the title; the default logs failures.
+        tell: logs an outcome; the default logs failures.
     """
     attempt = partial(_attempt, work, expected)
     done: dict[str, Outcome[Found]] = {}
@@ -58,7 +61,7 @@ def run_cases(
         for outcome in _outcomes(attempt, dict(jobs), min(workers, len(jobs)), initializer):
             done[outcome.case] = outcome
             bar.update()
-            (tell or log_failure)(title, outcome)
+            (tell or partial(log_failure, title))(outcome)
     return [done[case] for case in jobs]
 
 
@@ -79,7 +82,7 @@ def _outcomes(
         if lost and workers == 1:  # cases come one by one: the first one lost is the one killed
             killed = next(iter(lost))
             del lost[killed]
-            yield Outcome(killed, reason="its process was killed; was memory short?")
+            yield Outcome(killed, reason=KILLED)
         elif lost:
             logger.warning("a process was killed; %d cases again by fewer processes", len(lost))
         jobs, workers = lost, max(1, workers // 2)

@@ -143,6 +143,9 @@ class ImageSource(Closed):
     slab: tuple[float, float] | None = Field(
         None, description="keep only this part of the head-foot extent, 0 at the feet, 1 at the top"
     )
+    copy_of: str = Field(
+        "", description="pattern of an entry with copies of these scans; if both lie, these serve"
+    )
     label: LabelSource = Field(description="the reference segmentation")
 
 
@@ -327,6 +330,9 @@ class Card(Closed):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"structures listed twice: {twice}")
+        originals = {"", *(image.pattern for image in self.images if not image.copy_of)}
+        if stray := sorted({image.copy_of for image in self.images} - originals):
+            raise ValueError(f"copy_of: no other entry has the pattern {', '.join(stray)}")
         unknown = sorted(set(self.sides) - set(names))
         if unknown:
             raise ValueError(f"sides given for structures that are not labels: {unknown}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hermes.convert import ConvertError
+from hermes.registry import RegistryError, load_card
 from hermes.volume import read_nifti, reorient_like
 
 NIFTI = [
@@ -192,6 +193,33 @@ def test_two_images_with_one_name_are_an_error_naming_both(raw, tmp_path):
         fabricate.save_nifti(raw / folder / "a.nii.gz", image)
     with pytest.raises(ConvertError, match=r"one/a\.nii\.gz and two/a\.nii\.gz both give .*'a'"):
         fabricate.convert(raw, card)
+    images[1]["copy_of"] = images[0]["pattern"]
+    done = fabricate.convert(raw, fabricate.write_card(card, images))
+    assert done.cases["a"]["source"] == "two/a.nii.gz"
+    assert done.cases["a"]["warnings"] == "also there as one/a.nii.gz: equal voxels"
+
+
+def test_a_copy_allows_no_second_file_of_its_own_entry(raw, tmp_path):
+    none = {"format": "none"}
+    images = [
+        {"pattern": "one/{case}.nii.gz", "label": none},
+        {"pattern": "{n}/b_{case}.nii.gz", "copy_of": "one/{case}.nii.gz", "label": none},
+    ]
+    card = fabricate.write_card(tmp_path / "toy.yaml", images)
+    for path in ("one/a", "x/b_a", "y/b_a"):
+        fabricate.save_nifti(raw / f"{path}.nii.gz", fabricate.anatomy()[0])
+    with pytest.raises(ConvertError, match=r"x/b_a\.nii\.gz and y/b_a\.nii\.gz both give .*'a'"):
+        fabricate.convert(raw, card)
+
+
+@pytest.mark.parametrize("copy_of", ["two/{case}.nii.gz", "three/{case}.nii.gz"])
+def test_a_copy_of_no_other_entry_is_refused(tmp_path, copy_of):
+    images = [
+        {"pattern": "one/{case}.nii.gz", "label": {"format": "none"}},
+        {"pattern": "two/{case}.nii.gz", "copy_of": copy_of, "label": {"format": "none"}},
+    ]
+    with pytest.raises(RegistryError, match=r"copy_of: no other entry has the pattern t"):
+        load_card(fabricate.write_card(tmp_path / "toy.yaml", images))
 
 
 def test_no_case_is_an_error_naming_folder_and_patterns(raw, card):

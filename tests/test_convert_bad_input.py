@@ -2,13 +2,16 @@
 
 import csv
 import logging
+import os
 import re
+import signal
 
 import fabricate
 import nibabel as nib
 import numpy as np
 import pytest
 
+import hermes.convert
 from hermes.convert import ConvertError
 
 PNG_RANGES = {6: [55, 70], 1: [240, 255]}
@@ -277,3 +280,28 @@ def test_file_that_changed_after_the_manifest_is_rejected(tmp_path):
     done = fabricate.convert(raw, card, manifest=manifest)
     assert list(done.cases) == ["kept"]
     assert "but the manifest says" in done.rejected["changed"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_process_that_is_killed_rejects_one_case(tmp_path, monkeypatch, workers):
+    raw, original = tmp_path / "raw", hermes.convert.convert_case
+    for name in ("a", "b", "c", "d"):
+        save_pair(raw, name)
+    card = fabricate.write_card(tmp_path / "toy.yaml", IMAGES[:1])
+
+    def killed(case, *rest):
+        if case.name == "b":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(case, *rest)
+
+    monkeypatch.setattr(hermes.convert, "convert_case", killed)
+    done = fabricate.convert(raw, card, workers=workers)
+    assert list(done.cases) == ["a", "c", "d"]
+    assert done.rejected["b"].startswith("its process was killed; was memory short? With more of ")
+    monkeypatch.undo()
+    image = done.out / "a.nii.gz"
+    before = image.stat().st_mtime_ns
+    again = fabricate.convert(raw, card, workers=workers)
+    assert list(again.cases) == ["a", "b", "c", "d"]
+    assert not again.rejected
+    assert image.stat().st_mtime_ns == before

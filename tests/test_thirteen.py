@@ -1,6 +1,7 @@
 """The thirteen datasets convert with their own cards from trees that hold their traps."""
 
 import re
+import shutil
 from pathlib import Path
 
 import fabricate
@@ -9,7 +10,6 @@ import fabricate_thirteen as thirteen
 import numpy as np
 import pytest
 
-from hermes.convert import ConvertError
 from hermes.registry import load_card
 
 CARDS = Path(__file__).parent.parent / "config" / "datasets"
@@ -115,10 +115,53 @@ def test_both_copies_of_lits_are_one_scan_by_content(tmp_path):
     assert wrongly_guessed["image_sha256"] != copy.cases["volume-28"]["image_sha256"]
 
 
-def test_both_copies_of_lits_in_one_folder_are_found_out(tmp_path):
-    thirteen.lits(tmp_path / "raw")
-    with pytest.raises(ConvertError, match=r"liver_0\.nii\.gz .*both give the case 'volume-0'"):
-        convert(tmp_path, "lits", thirteen.decathlon_liver)
+def test_both_copies_of_lits_in_one_folder_are_compared(tmp_path):
+    """The Decathlon's are converted; what only the original has is converted from it."""
+    original = thirteen.lits(tmp_path / "raw")
+    tree, done = convert(tmp_path, "lits", thirteen.decathlon_liver)
+    assert set(done.cases) == set(original.cases)
+    for case, expected in tree.cases.items():
+        row = done.cases[case]
+        assert row["source"] == f"imagesTr/{case.replace('volume-', 'liver_')}.nii.gz"
+        assert row["warnings"] == f"also there as {case}.nii: equal voxels"
+        assert np.array_equal(done.image(case), expected.image)
+    assert done.cases["volume-33"]["source"] == "volume-33.nii"
+    assert "also there" not in done.cases["volume-33"]["warnings"]
+
+
+def test_copies_of_lits_that_differ_are_told_apart(tmp_path):
+    raw = tmp_path / "raw"
+    thirteen.lits(raw)
+    thirteen.decathlon_liver(raw)
+    image, label = thirteen.body([])
+    thirteen.save(raw / "imagesTr/liver_28.nii.gz", image + np.int16(1), (1, 0.77, 0.77), "RAS")
+    thirteen.save(raw / "labelsTr/liver_0.nii.gz", label + np.uint8(1), (1, 0.77, 0.77), "RAS")
+    for kind in ("imagesTr", "labelsTr"):
+        shutil.copy(raw / kind / "liver_28.nii.gz", raw / kind / "liver_33.nii.gz")
+        shutil.copy(raw / kind / "liver_28.nii.gz", raw / kind / "liver_48.nii.gz")
+    (raw / "segmentation-33.nii").unlink()
+    (raw / "volume-48.nii").write_bytes(b"not a scan")
+    done = fabricate.convert(raw, CARDS / "lits.yaml")
+    told = {case: row["warnings"].split("also there as ")[-1] for case, row in done.cases.items()}
+    assert told["volume-0"] == "volume-0.nii: equal image, other reference"
+    assert told["volume-28"] == (
+        "volume-28.nii: other voxels, as its header leaves its orientation open"
+    )
+    unusable = ", which cannot be used: "
+    assert told["volume-33"].startswith(f"volume-33.nii{unusable}reference segmentation: ")
+    assert told["volume-48"].startswith(f"volume-48.nii{unusable}volume-48.nii: not a NIfTI file")
+    assert not any(str(tmp_path) in text for text in told.values())
+
+
+def test_a_changed_copy_is_compared_again(tmp_path):
+    raw = tmp_path / "raw"
+    thirteen.lits(raw)
+    _, done = convert(tmp_path, "lits", thirteen.decathlon_liver)
+    image, _ = thirteen.body([])
+    thirteen.save(raw / "volume-0.nii", image + np.int16(1), (1, 0.77, 0.77), "LPS")
+    again = fabricate.convert(raw, CARDS / "lits.yaml")
+    assert again.cases["volume-0"]["warnings"] == "also there as volume-0.nii: other voxels"
+    assert again.cases["volume-28"] == done.cases["volume-28"]
 
 
 def test_resampled_copy_of_kits_is_found_out(tmp_path, caplog):

@@ -9,7 +9,7 @@ from hermes.card_check.finding import Finding
 from hermes.card_check.nearest import correct, nearest_path
 from hermes.convert.find import Case, find_cases
 from hermes.convert.patterns import compile_pattern, fill, natural
-from hermes.convert.raw import CaseError, ConvertError, RawFolder
+from hermes.convert.raw import CaseError, ConvertError, RawFolder, plain
 from hermes.convert.sources import Sources, sources_of
 from hermes.schema import Card, ImageSource
 from hermes.words import counted, some
@@ -55,11 +55,12 @@ def lay_out(card: Card, raw: RawFolder) -> Layout:
         matched.append(Matched(source.pattern, paths, len(found)))
         for case in found:
             cases.setdefault(case.name, case)
+    if not findings:
+        cases, findings = _together(card, raw, cases)
     jobs = [_job(cases[name], raw) for name in sorted(cases, key=natural)]
     used = {path for job in jobs if job.sources for path in job.sources.paths}
     used |= {path for job in jobs for path in raw.matching(job.case.path)}
     unused = tuple(path for path in raw.files if path not in used)
-    findings += [] if findings else _twins(card, raw, matched)
     findings += _without_match(card, raw, matched, unused)
     sound = {job.case.image.pattern for job in jobs if job.sources}
     findings += _without_image([s for s in card.images if s.pattern in sound], raw, unused)
@@ -104,33 +105,36 @@ def _works(card: Card, raw: RawFolder) -> bool:
     return True
 
 
-def _twins(card: Card, raw: RawFolder, matched: list[Matched]) -> list[Finding]:
-    """Cases of one name in two entries; those within one entry are found there."""
-    if len(matched) < 2 or not any(found.cases for found in matched):
-        return []
+def _together(
+    card: Card, raw: RawFolder, found: dict[str, Case]
+) -> tuple[dict[str, Case], list[Finding]]:
+    """The cases as the converter has them, and what there is to say of names that entries share.
+
+    Names that are given twice within one entry are found there.
+    """
     try:
-        find_cases(card, raw)
+        cases = {case.name: case for case in find_cases(card, raw)} if found else {}
     except ConvertError as error:
-        return [
-            Finding(_without_root(error, raw), "keep one copy, or tell the entries apart by `case`")
-        ]
-    return []
+        change = "keep one copy, or tell the entries apart by `case`"
+        return found, [Finding(_without_root(error, raw), change)]
+    twice = [case for case in cases.values() if case.copy]
+    if not twice:
+        return cases, []
+    first = twice[0]
+    what = f"{counted(len(twice), 'case')} there twice, such as {first.copy.path} and {first.path}"
+    change = "nothing: the latter are converted, with a warning that says whether both are equal"
+    return cases, [Finding(what, change, problem=False)]
 
 
 def _job(case: Case, raw: RawFolder) -> Job:
     try:
         return Job(case, sources_of(case, raw))
     except CaseError as error:
-        return Job(case, reason=plain(error, raw))
+        return Job(case, reason=plain(str(error), raw.root))
 
 
 def _without_root(error: Exception, raw: RawFolder) -> str:
-    return plain(error, raw).removeprefix(f"{raw.root}: ")
-
-
-def plain(error: Exception, raw: RawFolder) -> str:
-    """An error's text in one line, with paths below the raw folder, as the converter writes it."""
-    return " ".join(str(error).replace(f"{raw.root}/", "").split())
+    return plain(str(error), raw.root).removeprefix(f"{raw.root}: ")
 
 
 def _without_match(

@@ -8,28 +8,16 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Integer
 from tqdm import tqdm
 
 from hermes.card_check.layout import Job
-from hermes.convert.case import STRAIGHT, slab
-from hermes.convert.checks import (
-    canonical_values,
-    check_image,
-    compact,
-    count_along_x,
-    wrong_sides,
-)
-from hermes.convert.evidence import mirrored_fits
+from hermes.convert.examine import Examined, Step, examine
 from hermes.convert.find import Case
-from hermes.convert.images import read_image, read_volume
-from hermes.convert.labels import read_label
-from hermes.convert.raw import CaseError
+from hermes.convert.images import read_volume
+from hermes.convert.raw import CaseError, plain
 from hermes.convert.sources import Sources
 from hermes.schema import Card
-from hermes.volume import Volume, VolumeError, orthonormal, reorient
-
-Step = Literal["files", "image", "label", "values", ""]
+from hermes.volume import Volume, VolumeError
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Scan:
     """One case: whether it can be used, and what was seen up to where it could not."""
 
     case: Case
-    step: Step = "files"  # where it failed; "": it can be used
+    step: Step | Literal["files"] = "files"  # where it failed; "": it can be used
     reason: str = ""
     image: ImageFacts | None = None
     dimensions: int = 3  # of a NIfTI file that is no volume
@@ -91,40 +79,24 @@ def scan(card: Card, job: Job) -> Scan:
     seen = Scan(job.case, reason=job.reason)
     if job.sources is None:
         return seen
+    found = Examined()
     try:
-        _read(seen, card, job.sources)
+        examine(job.case, card, job.sources, found)
     except (CaseError, VolumeError) as error:
-        _explain(seen, str(error), job.sources)
+        seen.reason = plain(str(error), job.sources.root)
     except Exception as error:  # a reader met what no check foresaw: name the case and go on
-        _explain(seen, f"unexpected {type(error).__name__}: {error}", job.sources)
+        seen.reason = plain(f"unexpected {type(error).__name__}: {error}", job.sources.root)
+    seen.step, seen.values = found.step, found.values
+    seen.doubt, seen.skewed, seen.warnings = found.doubt, found.skewed, found.remarks
+    if found.image and found.native:
+        seen.image = _facts(found.native, found.image)
+    if seen.reason:
+        _explain(seen, job.sources)
     return seen
 
 
-def _read(seen: Scan, card: Card, sources: Sources) -> None:
-    """Do what `hermes.convert.case.convert_case` does, in its order, up to writing."""
-    case, seen.step = seen.case, "image"
-    native = read_image(case, sources)
-    check_image(native.volume.array)
-    whole = reorient(Volume(compact(native.volume.array), native.volume.affine))
-    seen.step, image = "label", slab(whole, case.image.slab)
-    seen.image, seen.doubt = _facts(native.volume, image), native.doubt
-    seen.skewed = orthonormal(image.affine)[1] > STRAIGHT
-    native = native.without_voxels()
-    found = read_label(case, card, sources, native)
-    if found:
-        seen.warnings += found[1]
-        values = slab(found[0], case.image.slab).array
-        seen.step, seen.values = "values", published_counts(values)
-        label = canonical_values(values, card)
-        counts = count_along_x(label, len(card.structures))
-        seen.warnings += wrong_sides(image.array, counts, card)
-        if case.image.label.format == "png" or case.image.label.geometry == "image":
-            seen.warnings += mirrored_fits(image.array, label)
-    seen.step = ""
-
-
-def _explain(seen: Scan, reason: str, sources: Sources) -> None:
-    seen.reason = " ".join(reason.replace(f"{sources.root}/", "").split())
+def _explain(seen: Scan, sources: Sources) -> None:
+    """Look again at a file that was refused."""
     if seen.step == "image" and seen.case.image.format == "nifti":
         seen.dimensions = _dimensions(sources)
     if seen.step == "label" and seen.case.image.label.format == "nifti":
@@ -140,13 +112,6 @@ def _facts(native: Volume, image: Volume) -> ImageFacts:
         low=float(image.array.min()),
         high=float(image.array.max()),
     )
-
-
-def published_counts(values: Integer[np.ndarray, "z y x"]) -> dict[int, int]:
-    """Count the voxels of every value, background too."""
-    low, high = int(values.min()), int(values.max())
-    counts = sum(np.bincount(plane.ravel() - low, minlength=high - low + 1) for plane in values)
-    return {low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}
 
 
 def _peek(seen: Scan, sources: Sources) -> Peek | None:

@@ -5,21 +5,18 @@ and reasoned in `rejected.tsv`; the others are converted.
 """
 
 import logging
-import traceback
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from hermes.convert.case import COLUMNS, convert_case
+from hermes.convert.case import COLUMNS, convert_case, outputs_of
 from hermes.convert.find import Case, find_cases
-from hermes.convert.raw import CaseError, ConvertError, RawFolder
-from hermes.convert.resume import recall, remember, tidy
+from hermes.convert.raw import CaseError, ConvertError, RawFolder, plain
 from hermes.convert.sources import Sources, fingerprint, sources_of
 from hermes.plausible import one_spacing
+from hermes.pool import KILLED, Outcome, run_cases
+from hermes.records import Records
 from hermes.registry import load_card, load_structures
 from hermes.schema import Card
 from hermes.tables import write_tsv
@@ -42,16 +39,6 @@ class Job:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one case: its row of `cases.tsv`, or the reason why there is none."""
-
-    case: Case
-    row: dict[str, str] | None = None
-    reason: str = ""
-    details: str = ""  # traceback of an error that no check foresaw
-
-
 def run(
     *,
     card: str | Path,
@@ -65,6 +52,9 @@ def run(
 ) -> None:
     """Convert every case of a dataset; cases run in parallel.
 
+    A case that is done is recorded, and passed over by a later run unless its files, the card or
+    the code have changed. One whose process the system kills is left out like others that fail.
+
     Args:
         card: `config/datasets/<name>.yaml`.
         raw: the dataset's raw folder.
@@ -74,7 +64,7 @@ def run(
         cases: table of converted cases to write, columns `COLUMNS`.
         rejected: table of cases left out to write, columns `REJECTED_COLUMNS`.
         structures: `config/structures.tsv`; when given, the card's labels are checked against it.
-        workers: processes.
+        workers: processes; each needs up to 4 GB for the largest scans (benchmarks/memory.py).
 
     Raises:
         ConvertError: no case was found, none could be used, or two have one name.
@@ -82,13 +72,20 @@ def run(
     """
     known = load_structures(structures) if structures else None
     what, folder, out = load_card(card, known), RawFolder.read(Path(raw), Path(manifest)), Path(out)
-    jobs = [_prepare(case, what, folder) for case in find_cases(what, folder)]
+    jobs = {case.name: _prepare(case, what, folder) for case in find_cases(what, folder)}
     out.mkdir(parents=True, exist_ok=True)
-    outcomes = list(_convert_all(jobs, what, out, workers))
-    rows = [outcome.row for outcome in outcomes if outcome.row]
-    failures = [outcome for outcome in outcomes if not outcome.row]
-    tidy(out, {row["case"] for row in rows})
-    write_tsv(rejected, REJECTED_COLUMNS, map(_rejection, failures))
+    outcomes = run_cases(
+        partial(_recall_or_do, what, out),
+        jobs,
+        workers,
+        f"convert {what.name}",
+        (CaseError, VolumeError),
+        tell=partial(_tell, what.name, jobs, folder.root),
+    )
+    rows = [outcome.found for outcome in outcomes if outcome.found]
+    failures = [_rejection(jobs, folder.root, each) for each in outcomes if not each.found]
+    _records(out).tidy(row["case"] for row in rows)
+    write_tsv(rejected, REJECTED_COLUMNS, failures)
     if not rows:
         raise ConvertError(_nothing_left(what, folder, failures))
     varies = what.published is not None and what.published.varying_spacing
@@ -103,67 +100,48 @@ def _prepare(case: Case, card: Card, raw: RawFolder) -> Job:
     try:
         sources = sources_of(case, raw)
     except CaseError as error:
-        return Job(case, reason=_one_line(str(error), raw.root))
+        return Job(case, reason=str(error))
     return Job(case, sources, fingerprint(case, card, raw, sources))
 
 
-def _convert_all(jobs: list[Job], card: Card, out: Path, workers: int) -> Iterator[Outcome]:
-    """Yield outcomes in the order of the cases, each logged as it comes."""
-    work = partial(_attempt, card, out)
-    if min(workers, len(jobs)) <= 1:
-        yield from _watch(map(work, jobs), len(jobs), card.name)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from _watch(pool.map(work, jobs), len(jobs), card.name)
+def _recall_or_do(card: Card, out: Path, job: Job) -> dict[str, str]:
+    """The row of one case: recorded, or made now."""
+    if job.sources is None:
+        raise CaseError(job.reason)
+    records, name = _records(out), job.case.name
+    row = records.recall(name, job.fingerprint)
+    if row is None:
+        row = convert_case(job.case, card, job.sources, out)
+        records.remember(name, job.fingerprint, row)
+    return row
 
 
-def _watch(outcomes: Iterable[Outcome], total: int, name: str) -> Iterator[Outcome]:
-    bar = tqdm(outcomes, total=total, desc=f"convert {name}", unit="case", disable=None)
-    for outcome in bar:
-        _log(name, outcome)
-        yield outcome
+def _records(out: Path) -> Records:
+    return Records(out, outputs_of, "*.nii.gz")
 
 
-def _log(name: str, outcome: Outcome) -> None:
-    case = outcome.case
+def _tell(name: str, jobs: Mapping[str, Job], root: Path, outcome: Outcome) -> None:
+    path = jobs[outcome.case].case.path
     if outcome.details:
-        logger.error("%s: case %s (%s):\n%s", name, case.name, case.path, outcome.details)
-    if outcome.row is None:
-        logger.warning("%s: rejected %s (%s): %s", name, case.name, case.path, outcome.reason)
-    elif outcome.row["warnings"]:
-        logger.warning("%s: %s (%s): %s", name, case.name, case.path, outcome.row["warnings"])
+        logger.error("%s: %s (%s):\n%s", name, outcome.case, path, outcome.details)
+    if outcome.reason:
+        reason = plain(outcome.reason, root)
+        logger.warning("%s: rejected %s (%s): %s", name, outcome.case, path, reason)
+    elif warnings := outcome.found["warnings"]:
+        logger.warning("%s: %s (%s): %s", name, outcome.case, path, warnings)
 
 
-def _attempt(card: Card, out: Path, job: Job) -> Outcome:
-    """Convert one case in a worker; a case that fails must not take the others with it."""
-    case, sources = job.case, job.sources
-    if sources is None:
-        return Outcome(case, reason=job.reason)
-    try:
-        row = recall(out, case.name, job.fingerprint)
-        if row is None:
-            row = convert_case(case, card, sources, out)
-            remember(out, case.name, job.fingerprint, row)
-        return Outcome(case, row=row)
-    except (CaseError, VolumeError) as error:
-        return Outcome(case, reason=_one_line(str(error), sources.root))
-    except Exception as error:  # a reader met what no check foresaw: name the case and go on
-        reason = _one_line(f"unexpected {type(error).__name__}: {error}", sources.root)
-        return Outcome(case, reason=reason, details=traceback.format_exc())
+def _rejection(jobs: Mapping[str, Job], root: Path, outcome: Outcome) -> dict[str, str]:
+    again = " With more of it, remove this table to have the case tried again"
+    return {
+        "case": outcome.case,
+        "source": jobs[outcome.case].case.path,
+        "reason": plain(outcome.reason, root) + again * (outcome.reason == KILLED),
+    }
 
 
-def _one_line(text: str, root: Path) -> str:
-    """One line, with paths below the raw folder: the same text on every machine."""
-    return " ".join(text.replace(f"{root}/", "").split())
-
-
-def _rejection(outcome: Outcome) -> dict[str, str]:
-    case = outcome.case
-    return {"case": case.name, "source": case.path, "reason": outcome.reason}
-
-
-def _nothing_left(card: Card, raw: RawFolder, failures: list[Outcome]) -> str:
-    reasons = "\n  ".join(f"{f.case.name} ({f.case.path}): {f.reason}" for f in failures[:5])
+def _nothing_left(card: Card, raw: RawFolder, failures: list[dict[str, str]]) -> str:
+    reasons = "\n  ".join(f"{f['case']} ({f['source']}): {f['reason']}" for f in failures[:5])
     expected = "\n  ".join(dict.fromkeys(source.pattern for source in card.images))
     return (
         f"{raw.root}: none of the {len(failures)} cases of {card.name!r} can be used; patterns "

@@ -1,4 +1,4 @@
-"""Convert one case: read, check, reorient, write. Nothing is written before all is checked."""
+"""Convert one case: examine it, then write it. Nothing is written before all is checked."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,23 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hermes.convert.checks import (
-    canonical_values,
-    check_image,
-    compact,
-    count_along_x,
-    misplaced,
-    sides_found,
-)
-from hermes.convert.evidence import mirrored_fits
+from hermes.convert.examine import Examined, examine
 from hermes.convert.find import Case
-from hermes.convert.images import read_image
-from hermes.convert.labels import read_label
-from hermes.convert.raw import CaseError
-from hermes.convert.resume import outputs_of
+from hermes.convert.raw import CaseError, plain
 from hermes.convert.sources import Sources
 from hermes.schema import Card
-from hermes.volume import Volume, orthonormal, reorient, write_nifti
+from hermes.volume import VolumeError, reorient, write_nifti
 from hermes.words import joined
 
 COLUMNS = (
@@ -44,102 +33,49 @@ COLUMNS = (
 """Of `cases.tsv`. spacing_mm and size are z y x; native_size is x y z, as its file has it."""
 
 
-STRAIGHT = 0.1
-"""ASSUME: degrees by which directions may be off the right angle without a warning."""
+def outputs_of(out: Path, case: str) -> tuple[Path, Path]:
+    """Paths of a case's image and label."""
+    return out / f"{case}.nii.gz", out / f"{case}_label.nii.gz"
 
 
 def convert_case(case: Case, card: Card, sources: Sources, out: Path) -> dict[str, str]:
     """Write `{case}.nii.gz` and, with a reference, `{case}_label.nii.gz`; return its row.
 
-    The voxels of image and label are reordered by one permutation and flips, never resampled.
-    The affine keeps its obliqueness; axes that are not at right angles become the nearest that
-    are. Memory: little over two copies of the image as it lies in the file (of 600x600x1000 voxels
-    in float32, 3.6 GB).
+    Memory as `hermes.convert.examine.examine` says; of two copies of a scan one after the other.
 
     Raises:
         CaseError, VolumeError: the reason why the case cannot be used.
     """
-    native = read_image(case, sources)
-    check_image(native.volume.array)
-    image, degrees = _canonical(native.volume, case.image.slab)
-    native = native.without_voxels()
-    found = read_label(case, card, sources, native)
-    label, warnings = None, []
-    if found:
-        values = canonical_values(slab(found[0], case.image.slab).array, card)
-        label, warnings = Volume(values, image.affine), found[1]
-    if degrees > STRAIGHT:
-        warnings = [*warnings, f"axes {degrees:.2g} degrees off the right angle: straightened"]
-    present, told = _content(case, card, image, label, native.doubt)
+    found = examine(case, card, sources)
     image_path, label_path = outputs_of(out, case.name)
-    write_nifti(image_path, image)
-    if label:
-        write_nifti(label_path, label)
-    return _row(case, image, label, native.volume, present, [*warnings, *told])
+    write_nifti(image_path, found.image)
+    if found.label:
+        write_nifti(label_path, found.label)
+    row, warnings = _row(case, found), found.warnings
+    del found
+    if case.copy:
+        warnings = [*warnings, _beside(case.copy, card, sources, row)]
+    return row | {"warnings": joined(warnings)}
 
 
-def _canonical(native: Volume, part: tuple[float, float] | None) -> tuple[Volume, float]:
-    """The image in LPS order, compact, and the degrees by which its axes were straightened."""
-    whole = reorient(Volume(compact(native.array), native.affine))
-    image = slab(whole, part)
-    upright, degrees = orthonormal(image.affine)
-    return Volume(image.array, upright), degrees
+def _beside(copy: Case, card: Card, sources: Sources, row: dict[str, str]) -> str:
+    """What to say of another copy of a scan: whether its canonical voxels are equal."""
+    told = f"also there as {copy.path}"
+    try:
+        if sources.copy is None:
+            raise CaseError(sources.copy_lacks)
+        other = examine(copy, card, sources.copy)
+    except (CaseError, VolumeError) as error:
+        return f"{told}, which cannot be used: {plain(str(error), sources.root)}"
+    if _sha256(other.image.array) != row["image_sha256"]:
+        unsure = ", as its header leaves its orientation open" if other.doubt else ""
+        return f"{told}: other voxels{unsure}"
+    same = (_sha256(other.label.array) if other.label else "") == row["label_sha256"]
+    return f"{told}: equal voxels" if same else f"{told}: equal image, other reference"
 
 
-def _content(
-    case: Case, card: Card, image: Volume, label: Volume | None, doubt: str
-) -> tuple[list[str], list[str]]:
-    """Structures present, and warnings of what image and reference say of the geometry."""
-    if not label:
-        return [], [f"{doubt}, and {_proof({}, card)}"] if doubt else []
-    counts = count_along_x(label.array, len(card.structures))
-    sides = sides_found(image.array, counts, card)
-    warnings = misplaced(sides, card)
-    if doubt:
-        warnings.insert(0, f"{doubt}, and {_proof(sides, card)}")
-    source = case.image.label
-    if source.format == "png" or source.geometry == "image":
-        warnings += mirrored_fits(image.array, label.array)
-    return [name for k, name in enumerate(card.structures, 1) if counts[k].any()], warnings
-
-
-def _proof(sides: dict[str, str], card: Card) -> str:
-    """What the sides of structures say of an orientation that a header does not prove."""
-    against = ", ".join(s for s, side in sides.items() if side != card.sides[s])
-    if against:
-        return f"the side of {against} contradicts its orientation"
-    if sides:
-        return f"left and right are borne out by the side of {', '.join(sides)}"
-    return "its orientation is unproven"
-
-
-def slab(volume: Volume, part: tuple[float, float] | None) -> Volume:
-    """Keep a part of the head-foot extent of a canonical volume, 0 at the feet, 1 at the top.
-
-    Bounds are rounded to whole slices, so that parts with a common bound share no slice.
-
-    Raises:
-        CaseError: no slice is left.
-    """
-    if part is None:
-        return volume
-    low, high = (round(share * len(volume.array)) for share in part)
-    kept = volume.array[low:high]
-    if not len(kept):
-        raise CaseError(f"slab {part} of {len(volume.array)} slices is empty")
-    affine = volume.affine.copy()
-    affine[:, 3] = volume.affine @ (0, 0, low, 1)
-    return Volume(np.ascontiguousarray(kept), affine)
-
-
-def _row(
-    case: Case,
-    image: Volume,
-    label: Volume | None,
-    native: Volume,
-    present: list[str],
-    warnings: list[str],
-) -> dict[str, str]:
+def _row(case: Case, found: Examined) -> dict[str, str]:
+    image, label, native = found.image, found.label, found.native
     if case.image.slab:
         native = reorient(image, native.axcodes)
     return {
@@ -149,14 +85,13 @@ def _row(
         "modality": case.modality,
         "spacing_mm": _numbers(image.spacing_mm),
         "size": _numbers(image.array.shape),
-        "structures": ",".join(present),
+        "structures": ",".join(found.present),
         "image_sha256": _sha256(image.array),
         "label_sha256": _sha256(label.array) if label else "",
         "native_axes": ",".join(native.axcodes),
         "native_affine": " ".join(repr(float(value)) for value in native.affine.ravel()),
         "native_size": _numbers(native.array.shape[::-1]),
         "source": case.path,
-        "warnings": joined(warnings),
     }
 
 

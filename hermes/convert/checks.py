@@ -66,14 +66,13 @@ def _fractions(array: Real[np.ndarray, "z y x"], where: str) -> str:
     )
 
 
-def canonical_values(
+def to_canonical(
     values: Integer[np.ndarray, "z y x"], card: Card
-) -> UInt8[np.ndarray, "z y x"]:
-    """Map published label values to canonical ones.
+) -> tuple[UInt8[np.ndarray, "z y x"], dict[int, int]]:
+    """Map published label values to canonical ones; unknown values become background.
 
-    Raises:
-        CaseError: a value that the card neither lists nor ignores, unless the card reads such
-            values as background.
+    Returns:
+        Canonical values, and the number of voxels by published value.
     """
     mapping: Mapping[int, int] = card.canonical_values
     low, high = int(values.min()), int(values.max())
@@ -84,14 +83,19 @@ def canonical_values(
         offsets = plane.astype(np.intp) - low
         counts += np.bincount(offsets.ravel(), minlength=len(table))
         np.take(table, offsets, out=mapped)
-    if card.unlisted_values == "reject":
-        _refuse_unknown({low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}, mapping)
-    return result
+    return result, {low + int(i): int(counts[i]) for i in np.flatnonzero(counts)}
 
 
-def _refuse_unknown(found: Mapping[int, int], known: Mapping[int, int]) -> None:
+def refuse_unknown(found: Mapping[int, int], card: Card) -> None:
+    """Refuse published values, with their number of voxels, that the card does not know.
+
+    Raises:
+        CaseError: a value that the card neither lists nor ignores, unless the card reads such
+            values as background.
+    """
+    known = card.canonical_values
     unknown = [f"{value} ({n} voxels)" for value, n in found.items() if value not in known]
-    if unknown:
+    if unknown and card.unlisted_values == "reject":
         raise CaseError(
             f"unknown label value: the card neither lists nor ignores {', '.join(unknown)}; it "
             f"knows {sorted(known)}"
@@ -138,10 +142,3 @@ def misplaced(found: Mapping[str, str], card: Card) -> list[str]:
     """Name the structures that `sides_found` finds elsewhere than the card says."""
     wrong = {s: side for s, side in found.items() if side != card.sides[s]}
     return [f"{structure} lies on the patient's {side}" for structure, side in wrong.items()]
-
-
-def wrong_sides(
-    image: Real[np.ndarray, "z y x"], counts: Int64[np.ndarray, "values x"], card: Card
-) -> list[str]:
-    """Name the structures whose centroid is not on the side of the body the card says."""
-    return misplaced(sides_found(image, counts, card), card)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hermes.convert.patterns import compile_pattern, fill, last_number, natural
 from hermes.convert.raw import ConvertError, RawFolder
@@ -20,13 +20,15 @@ class Case:
     holes: Mapping[str, str]  # placeholder -> text
     image: ImageSource
     frame: str = ""  # key of `image.frames.columns`
+    copy: "Case | None" = None  # of the same scan, by another entry: compared, not converted
 
 
 def find_cases(card: Card, raw: RawFolder) -> list[Case]:
     """Find every case of a card, in natural order of the names.
 
     A file that is the reference of another case is no image, though a pattern may match both
-    (`x.nii.gz` and `x_seg.nii.gz` in one folder).
+    (`x.nii.gz` and `x_seg.nii.gz` in one folder). Of two copies of a scan, where the card calls an
+    entry the copy of another (`copy_of`), that entry's is the case and the other its `copy`.
 
     Raises:
         ConvertError: nothing matches any pattern, or two images claim one name.
@@ -38,7 +40,7 @@ def find_cases(card: Card, raw: RawFolder) -> list[Case]:
             f"{raw.root}: no case of {card.name!r} among {len(raw.files)} files; expected paths "
             f"below this folder:\n  {expected}"
         )
-    cases = _without_references(cases)
+    cases = _with_copies(_without_references(cases))
     _reject_twins(card, raw, cases)
     return sorted(cases, key=lambda case: natural(case.name))
 
@@ -51,6 +53,17 @@ def _without_references(cases: list[Case]) -> list[Case]:
         if (path := fill(case.image.label.path, case.holes)) in images and path != case.path
     }
     return [case for case in cases if case.path not in references]
+
+
+def _with_copies(cases: list[Case]) -> list[Case]:
+    """Two entries' cases of one name made one, where one entry is a copy of the other."""
+    entries = {(case.image.pattern, case.name): case for case in cases}
+    found, copies = [], []
+    for case in cases:
+        other = entries.get((case.image.copy_of, case.name))
+        found.append(replace(case, copy=other) if other else case)
+        copies += [other] if other else []
+    return [case for case in found if not any(case is copy for copy in copies)]
 
 
 def _of_source(card: Card, source: ImageSource, raw: RawFolder) -> Iterable[Case]:

@@ -20,6 +20,11 @@ class ConvertError(ValueError):
     """A dataset cannot be converted; the message names the folder and what was expected."""
 
 
+def plain(text: str, root: Path) -> str:
+    """An error's text in one line, with paths below the raw folder: the same on every machine."""
+    return " ".join(text.replace(f"{root}/", "").split())
+
+
 @dataclass(frozen=True)
 class RawFolder:
     """The files of a dataset as its manifest lists them, in natural order."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import hermes
 from hermes.convert.find import Case
 from hermes.convert.raw import CaseError, RawFolder
 from hermes.schema import Card
+from hermes.sources import source_files
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,15 @@ class Sources:
     image: tuple[str, ...]
     labels: dict[int, tuple[str, ...]]  # published value -> files; 0: one source for all values
     table: str = ""
+    copy: "Sources | None" = None  # of the case's copy
+    copy_lacks: str = ""  # why the copy's are not there
 
     @property
     def paths(self) -> tuple[str, ...]:
         """All of them, in natural order by kind."""
         labels = [path for paths in self.labels.values() for path in paths]
-        return (*self.image, *labels, *([self.table] if self.table else []))
+        own = (*self.image, *labels, *([self.table] if self.table else []))
+        return (*own, *self.copy.paths) if self.copy else own
 
     def image_paths(self) -> list[Path]:
         return [self.root / path for path in self.image]
@@ -50,10 +55,21 @@ def sources_of(case: Case, raw: RawFolder) -> Sources:
     }
     if case.image.frames:
         table = raw.locate(case.image.frames.table, {})
-    sources = Sources(raw.root, tuple(image), labels, table)
+    copy, lacks = _copy_of(case, raw)
+    sources = Sources(raw.root, tuple(image), labels, table, copy, lacks)
     for path in sources.paths:
         raw.open_path(path)
     return sources
+
+
+def _copy_of(case: Case, raw: RawFolder) -> tuple[Sources | None, str]:
+    """The files of a case's copy, or why they are not there; neither where it has none."""
+    if case.copy is None:
+        return None, ""
+    try:
+        return sources_of(case.copy, raw), ""
+    except CaseError as error:
+        return None, str(error)
 
 
 def _locate(raw: RawFolder, pattern: str, case: Case) -> str:
@@ -64,10 +80,12 @@ def _locate(raw: RawFolder, pattern: str, case: Case) -> str:
 
 
 def fingerprint(case: Case, card: Card, raw: RawFolder, sources: Sources) -> str:
-    """Checksum of everything a case's outputs depend on: files, card, and this package's code."""
+    """Checksum of everything a case's outputs depend on: files, card, and the code."""
     what = {
         "case": [case.name, case.patient, case.modality, case.path, case.frame],
         "image": case.image.model_dump(mode="json"),
+        "copy": [case.copy.path, case.copy.image.model_dump(mode="json")] if case.copy else [],
+        "copy_lacks": sources.copy_lacks,
         "values": sorted(card.canonical_values.items()),
         "unlisted": card.unlisted_values,
         "structures": card.structures,
@@ -80,6 +98,7 @@ def fingerprint(case: Case, card: Card, raw: RawFolder, sources: Sources) -> str
 
 @cache
 def _code() -> list[str]:
-    here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), here.parent / "volume.py", here.parent / "schema.py"]
-    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    """Checksums of the modules that a case passes through."""
+    root = Path(hermes.__file__).parents[1]
+    files = source_files("hermes.convert.case", root)
+    return [hashlib.sha256((root / path).read_bytes()).hexdigest() for path in files]

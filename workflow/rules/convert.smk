@@ -1,5 +1,6 @@
 # in:  data/<study>/raw/<dataset>.json, the manifest of the raw files
 # out: data/<study>/canonical/<dataset>/: one image and one label map per case, cases.tsv, rejected.tsv
+# A job per dataset, its cases in parallel; one that is broken off goes on with the cases not yet done.
 
 
 rule convert:
@@ -13,6 +14,8 @@ rule convert:
         f"logs/{STUDY}/convert/{{dataset}}.log",
     priority: 80
     threads: WORKERS
+    resources:
+        mem_mb=lambda w, threads: CASE_MB * threads,
     params:
         reads=lambda w: PLAN.cards[w.dataset].model_dump(
             mode="json",
