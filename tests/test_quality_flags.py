@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from quality_bodies import (
+    NAMES,
     RELATIONS,
     bodies,
     facts,
     findings,
     measured,
     only,
+    write,
 )
 
 from hermes.quality import measure
@@ -170,6 +172,27 @@ def test_a_volume_that_is_not_what_the_table_says_is_refused(tmp_path):
     cases["case_0"] = replace(bodies(1)["case_0"], label=bodies(1)["case_0"].label + np.uint8(3))
     with pytest.raises(measure.QualityError, match="value 12 of 9 structures"):
         measured(tmp_path, cases)
+
+
+def test_every_case_that_cannot_be_measured_is_named(tmp_path):
+    cases = bodies(3)
+    write(tmp_path, cases)
+    (tmp_path / "case_0.nii.gz").unlink()
+    (tmp_path / "case_2_label.nii.gz").write_bytes(b"half")
+    with pytest.raises(measure.QualityError) as told:
+        measure.run(
+            dataset="bodies",
+            canonical=tmp_path,
+            structures=list(NAMES),
+            cases=tmp_path / "cases.tsv",
+            measured=tmp_path / "m.tsv",
+            measured_structures=tmp_path / "s.tsv",
+            workers=2,
+        )
+    assert "bodies: 2 of 3 cases cannot be measured" in str(told.value)
+    assert "case_0.nii.gz: no such file" in str(told.value)
+    assert "case_2_label.nii.gz: " in str(told.value)
+    assert not (tmp_path / "m.tsv").exists()
 
 
 def test_a_histogram_from_quantiles_is_near_the_true_one():

@@ -4,18 +4,17 @@ Counts are taken plane by plane, so that a case needs little more memory than it
 """
 
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64, Real, UInt8
-from tqdm import tqdm
 
+from hermes.pool import run_cases
 from hermes.quality.measurements import PERCENTILES, CaseMeasured, Extent, write_measurements
 from hermes.tables import read_tsv
-from hermes.volume import Affine, Volume, read_nifti
+from hermes.volume import Affine, Volume, VolumeError, read_nifti
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ SIDES = (("R", "L"), ("A", "P"), ("I", "S"))
 
 
 class QualityError(ValueError):
-    """A dataset cannot be measured; the message names the file."""
+    """A case or a dataset cannot be measured; the message names the files."""
 
 
 def run(
@@ -55,21 +54,20 @@ def run(
         workers: processes.
 
     Raises:
-        QualityError, VolumeError: a volume is missing, damaged, or is not what `cases.tsv` says.
+        QualityError: volumes that are missing, damaged, or not what `cases.tsv` says; all of them
+            are named.
     """
     work = partial(measure_case, Path(canonical), structures)
-    rows = read_tsv(cases)
-    if min(workers, len(rows)) > 1:
-        with ProcessPoolExecutor(workers) as pool:
-            found = list(_progress(pool.map(work, rows), len(rows), dataset))
-    else:
-        found = list(_progress(map(work, rows), len(rows), dataset))
+    rows = {row["case"]: row for row in read_tsv(cases)}
+    outcomes = run_cases(work, rows, workers, f"measure {dataset}", (QualityError, VolumeError))
+    if failed := [outcome for outcome in outcomes if outcome.found is None]:
+        reasons = "\n  ".join(f"{outcome.case}: {outcome.reason}" for outcome in failed)
+        raise QualityError(
+            f"{dataset}: {len(failed)} of {len(rows)} cases cannot be measured:\n  {reasons}"
+        )
+    found = [outcome.found for outcome in outcomes]
     write_measurements(measured, measured_structures, found)
     logger.info("%s: %d cases measured", dataset, len(found))
-
-
-def _progress(items, total: int, name: str):
-    return tqdm(items, total=total, desc=f"measure {name}", unit="case", disable=None)
 
 
 def measure_case(canonical: Path, structures: list[str], row: dict[str, str]) -> CaseMeasured:
