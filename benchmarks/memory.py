@@ -1,7 +1,7 @@
 """Memory and time of one case of a given size: peak resident memory of a process of its own.
 
     python benchmarks/memory.py preprocess --size 1000 600 600 --spacing 0.8 0.8 0.8
-    python benchmarks/memory.py preprocess --size 1000 600 600 --spacing 3 2 2 --float32
+    python benchmarks/memory.py preprocess --size 1000 600 600 --spacing 3 2 2 --dtype float32
     python benchmarks/memory.py convert --size 1000 600 600 --spacing 0.8 0.8 0.8
 
 The scan is a body of noise in air with a label of 20 classes, stored as convert stores it, or as a
@@ -35,7 +35,7 @@ def volume(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
     inside = (x / 0.7) ** 2 + (y / 0.5) ** 2 < 1
     wedge = ((np.arctan2(y, x) / np.pi + 1) * 4 * CLASSES).astype(int) % CLASSES + 1
     noise = rng.normal(0, 50, (height, width)).astype(np.float32)
-    image = np.empty(args.size, np.float32 if args.float32 else np.int16)
+    image = np.empty(args.size, args.dtype)
     label = np.zeros(args.size, np.uint8)
     for z in range(args.size[0]):  # noise that turns: no plane is like the last, at no cost
         image[z] = np.where(inside, 0, -1000) + np.roll(noise, 7 * z)
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=(1000, 600, 600), help="z y x")
     parser.add_argument("--spacing", type=float, nargs=3, default=(0.8, 0.8, 0.8), help="mm, z y x")
     parser.add_argument("--target", type=float, default=1.5, help="mm, isotropic")
-    parser.add_argument("--float32", action="store_true", help="the scan's type; default int16")
+    parser.add_argument("--dtype", default="int16", help="the scan's, such as float32, float64")
     parser.add_argument("--percentiles", action="store_true", help="window by percentiles")
     parser.add_argument("--body-crop", action="store_true", help="store the body's box alone")
     parser.add_argument("--step", choices=WORK, help=argparse.SUPPRESS)
@@ -159,7 +159,8 @@ def main() -> None:
     began = time.perf_counter()
     WORK[args.step](args, args.folder)
     if args.step != "make":
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        own, workers = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        peak = max(own.ru_maxrss, workers.ru_maxrss) * 1024 / 1e9
         seconds = time.perf_counter() - began
         print(f"{args.step}: peak {peak:.2f} GB, {seconds:.0f} s")
 
