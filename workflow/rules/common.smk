@@ -133,6 +133,9 @@ def switched_on(key):
     return word == "true"
 
 
+STRICT = switched_on("strict")
+
+
 def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
     own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]

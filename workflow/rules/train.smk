@@ -47,7 +47,7 @@ rule train:
             machine={key: PLAN.training(w.run)[key] for key in MACHINE},
             threads=PLAN.training(w.run)["threads"],
             ranks=ranks_of(w.run),
-            strict=switched_on("strict"),
+            strict=STRICT,
         ),
     message:
         "Train: {wildcards.run}"
