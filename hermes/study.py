@@ -77,10 +77,15 @@ class Plan:
         """Training values of a run: the study's, and over them what is said of its method, of
         runs of a pattern, and of itself, the later over the earlier.
         """
-        values = self.study.train.model_dump(mode="json")
-        method = self.runs[run].method
-        for name, changed in self.study.overrides.items():
-            if name == method or fnmatchcase(run, name):
+        return self._laid_over(run, self.study.train.model_dump(mode="json"), self.study.overrides)
+
+    def options(self, run: str) -> dict:
+        """Options of a run's network: its own, and over them the study's."""
+        return self._laid_over(run, dict(self.runs[run].options), self.study.options)
+
+    def _laid_over(self, run: str, values: dict, others: dict[str, dict]) -> dict:
+        for name, changed in others.items():
+            if name == self.runs[run].method or fnmatchcase(run, name):
                 values |= changed
         return values
 
@@ -143,11 +148,11 @@ def load_plan(
     structures = load_structures(config / "structures.tsv")
     cards = load_cards(config / "datasets", loaded.datasets, structures)
     check_study(path, loaded, cards)
+    check_overrides(path, loaded, _runs(config / "runs.yaml", _trained(cards), known))
     loaded = _switched(loaded, protocol or {}, cards)
     loaded = _changed(loaded, without)
     cards = {name: cards[name] for name in loaded.datasets}
     declared = _runs(config / "runs.yaml", _trained(cards), known)
-    check_overrides(path, loaded, declared)
     # a run on a dataset that the study lacks is declared for another study
     runs = {name: run for name, run in declared.items() if set(run.datasets) <= set(cards)}
     tables = load_tables(config, study, cards, without, declared)

@@ -49,15 +49,17 @@ def check_preprocess(
 
 
 def check_overrides(path: Path, study: Study, runs: Mapping[str, Run]) -> None:
-    """Check that overrides name a method or a run, and training values that exist.
+    """Check that overrides and options name a method or runs, and training values that exist.
 
     Raises:
         RegistryError: an unknown method or run, or an unknown training value.
     """
     known = {run.method for run in runs.values()} | set(runs)
+    for section, names in (("overrides", study.overrides), ("options", study.options)):
+        for name in names:
+            if not fnmatch.filter(runs, name):
+                _known(f"{path}: {section}", [name], known)
     for name, values in study.overrides.items():
-        if not fnmatch.filter(runs, name):
-            _known(f"{path}: overrides", [name], known)
         validate(Training, study.train.model_dump() | values, f"{path}: overrides.{name}")
 
 

@@ -50,7 +50,7 @@ class Preprocess(Closed):
         "predicted; intensities are those of the whole scan, and what lies outside counts as "
         "background. For CT and PET with air around the body; hermes/body.py says why not for MR",
     )
-    blocks: dict[str, int] = Field(
+    blocks: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=lambda: {"default": 1},
         description="jobs that share a dataset's cases, `default` and by dataset; 1: one job",
     )
@@ -148,7 +148,13 @@ class Study(Closed):
     preprocess: Preprocess
     train: Training
     overrides: dict[str, dict[str, float | int | bool | str]] = Field(
-        default_factory=dict, description="method or run -> training values that differ"
+        default_factory=dict,
+        description="training values that differ, by method, run, or pattern of runs such as "
+        "medformer-*; the later over the earlier",
+    )
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="options of networks that differ, by method, run, or pattern of runs",
     )
     predict: Prediction = Prediction()
     evaluate: Scoring = Scoring()

@@ -1,6 +1,7 @@
 """Studies, runs and tables: what the configuration expands to, and how mistakes are answered."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,11 @@ def config(tmp_path):
 def test_a_traditional_network_per_dataset_and_one_universal(study):
     plan = load_plan(CONFIG, study)
     traditional = [run for run in plan.runs.values() if run.method == "traditional"]
-    assert len(traditional) == 11
+    assert Counter(run.backbone for run in traditional) == {"resunet": 11, "medformer": 11}
     assert all(len(run.datasets) == 1 for run in traditional)
+    universal = [run for run in plan.runs.values() if run.method != "traditional"]
+    assert len(universal) == 8
+    assert all(len(run.datasets) == 11 for run in universal)
     assert len(plan.runs["hermes-r"].datasets) == 11
     assert sum(len(s["tasks"]) for s in plan.training_sets("hermes-r")) == 84
 
@@ -32,7 +36,7 @@ def test_a_traditional_network_per_dataset_and_one_universal(study):
 def test_table2_has_the_papers_columns_in_order():
     table = load_plan(CONFIG, "phantom").tables["table2"]
     assert [column.key for column in table.columns] + [table.average] == PAPER_COLUMNS
-    assert len(table.scored()) == 22
+    assert len(table.scored()) == 110
     only = {c.key: c.parts for c in table.columns if c.parts[0].structures}
     assert only == {
         "lits_t": (Part("lits", ("liver_tumor",)),),
@@ -47,8 +51,22 @@ def test_the_samples_study_has_its_own_table_and_no_table2():
 def test_overrides_change_a_method_and_leave_the_others():
     plan = load_plan(CONFIG, "phantom")
     common = plan.study.train.model_dump(mode="json")
-    assert plan.training("resunet-bcv") == common | plan.study.overrides.get("traditional", {})
-    assert plan.training("hermes-r") == common | plan.study.overrides["hermes"]
+    assert plan.training("resunet-bcv") == common | plan.study.overrides["traditional"]
+    assert plan.training("hermes-r") == common
+
+
+def test_every_universal_network_of_the_phantom_has_the_same_budget():
+    plan = load_plan(CONFIG, "phantom")
+    universal = [name for name, run in plan.runs.items() if run.method != "traditional"]
+    assert all(plan.training(name) == plan.training("hermes-r") for name in universal)
+
+
+def test_options_are_the_runs_and_over_them_the_studys():
+    plan = load_plan(CONFIG, "phantom")
+    assert plan.options("uniseg") == {"prompt_size": [2, 2, 2]}
+    assert plan.options("medformer-bcv") == plan.options("hermes-m") != {}
+    assert plan.options("hermes-r") == {}
+    assert load_plan(CONFIG, "paper").options("uniseg") == {}
 
 
 def test_a_mistyped_dataset_is_answered_with_the_nearest(config):
@@ -68,8 +86,8 @@ def test_a_mistyped_key_is_answered_with_the_nearest(config):
 def test_overrides_reach_runs_of_a_pattern(config):
     edit(
         config / "studies" / "phantom.yaml",
-        "overrides:\n",
-        "overrides:\n  resunet-ss_*: {epochs: 3}\n",
+        "  resunet-mnms:",
+        "  resunet-ss_*: {epochs: 3}\n  resunet-mnms:",
     )
     plan = load_plan(config, "phantom")
     assert plan.training("resunet-ss_h")["epochs"] == 3
@@ -77,9 +95,14 @@ def test_overrides_reach_runs_of_a_pattern(config):
 
 
 def test_an_unknown_override_is_an_error(config):
-    path = config / "studies" / "phantom.yaml"
-    path.write_text(path.read_text().replace("  hermes: {", "  hermess: {"))
-    with pytest.raises(RegistryError, match="'hermess'; did you mean 'hermes'"):
+    edit(config / "studies" / "phantom.yaml", "  traditional: {", "  traditionel: {")
+    with pytest.raises(RegistryError, match="'traditionel'; did you mean 'traditional'"):
+        load_plan(config, "phantom")
+
+
+def test_an_unknown_name_in_options_is_an_error(config):
+    edit(config / "studies" / "phantom.yaml", "  uniseg: {", "  unisegg: {")
+    with pytest.raises(RegistryError, match="options: 'unisegg'; did you mean 'uniseg'"):
         load_plan(config, "phantom")
 
 
@@ -198,13 +221,14 @@ def test_runs_and_tables_of_datasets_that_the_study_lacks_are_left_out(config):
 
 def test_scored_runs_are_those_of_the_tables_in_order(config):
     plan = load_plan(config, "samples")
-    assert plan.scored_runs() == list(plan.runs)
+    kept = [name for name in plan.runs if name.startswith("resunet-") or name == "hermes-r"]
+    assert plan.scored_runs() == kept
     path = config / "tables.yaml"
     row = '    - {model: ResUNet, run: "resunet-{dataset}"}\n'
     path.write_text(path.read_text().replace(row, "").replace("  reference: ResUNet\n", ""))
     plan = load_plan(config, "samples")
     assert plan.scored_runs() == ["hermes-r"]
-    assert len(plan.runs) == 9
+    assert len(kept) == 9
 
 
 def test_a_study_is_called_as_its_file(config):
@@ -226,6 +250,11 @@ def test_datasets_left_out_take_their_columns_with_them():
     aspects = {c.key: c for c in plan.tables["table3"].columns}
     assert aspects["tumor_lesion"].left_out == ("lits",)
     assert "region_head_neck" not in aspects
+
+
+def test_a_dataset_left_out_may_have_overrides():
+    assert "resunet-mnms" in load_plan(CONFIG, "phantom").study.overrides
+    assert "resunet-mnms" not in load_plan(CONFIG, "phantom", without=["mnms"]).runs
 
 
 def test_a_dataset_that_is_not_there_cannot_be_left_out():

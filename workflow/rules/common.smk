@@ -11,15 +11,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
-from hermes.registry import RegistryError
+from hermes.registry import RegistryError, nearest, read_yaml
 from hermes.sources import source_files
 from hermes.study import load_plan
 
 
 def names(value):
     """A list of the configuration; on the command line also words parted by commas or spaces."""
-    return value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    return (
+        value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
+    )
 
+
+for key in config:
+    known = read_yaml(Path(workflow.basedir) / "config/config.yaml")
+    if key not in known:
+        raise WorkflowError(f"--config {key}: no such setting{nearest(key, known)}")
+
+if not isinstance(config["protocol"] or {}, dict):
+    raise WorkflowError(
+        f"--config protocol={config['protocol']}: give switches and their values, such as "
+        "'protocol={split: reference}'"
+    )
 
 CARDS = Path(workflow.basedir) / "config/datasets"
 
@@ -28,7 +41,7 @@ try:
         Path(workflow.basedir) / "config",
         config["study"],
         without=names(config["without"]),
-        protocol=config["protocol"],
+        protocol=config["protocol"] or {},
     )
     ACCEPT = names(config["accept"])
     if PLAN.study.kind == "real":
@@ -270,6 +283,15 @@ def split_lists(name):
     """The published split lists, where a dataset's split follows them; empty elsewhere."""
     follows = PLAN.study.protocol.split == "reference"
     return LISTS if follows and PLAN.cards[name].split.reference else ""
+
+
+def splitting(name):
+    """How the split of a dataset is made."""
+    return {
+        "protocol": PLAN.study.protocol.split,
+        "rule": PLAN.cards[name].split.model_dump(exclude={"fractions", "draws"}),
+        "seed": PLAN.study.seed,
+    }
 
 
 def fraction_split(name, percent, draw):

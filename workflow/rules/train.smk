@@ -26,7 +26,7 @@ rule train:
             name=w.run,
             method=PLAN.runs[w.run].method,
             backbone=PLAN.runs[w.run].backbone,
-            options=PLAN.runs[w.run].options,
+            options=PLAN.options(w.run),
             datasets=PLAN.training_sets(w.run),
             training={
                 key: value
