@@ -147,10 +147,10 @@ def measured(folder, cases, modality="ct"):
     return read_measurements(*tables)
 
 
-def findings(folder, cases, rejected=(), modality="ct", **changes):
+def findings(folder, cases, rejected=(), modality="ct", source="copy", **changes):
     """Measure and judge a dataset."""
     known = DatasetFacts.model_validate(facts(**changes))
-    return judge(known, measured(folder, cases, modality), list(rejected), RELATIONS)
+    return judge(known, measured(folder, cases, modality), list(rejected), RELATIONS, source)
 
 
 def only(found, check):

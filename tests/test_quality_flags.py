@@ -44,6 +44,20 @@ def test_numbers_are_held_against_the_card(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("source", ["download", "phantom"])
+def test_a_number_that_refuses_the_split_must_be_cleared_up(tmp_path, source):
+    rejected = [{"case": "case_90", "source": "a.nii", "reason": "damaged"}]
+    expected = {"images": 11, "patients": 12}
+    known = {"expected": expected, "unsure": ("patients",), "rejected": rejected}
+    found = findings(tmp_path, bodies(), source=source, **known)
+    said = {f.message: f.level for f in found if f.check == "counts"}
+    assert said == {
+        "10 images instead of 11; 1 case could not be used, see below; the split is refused, and "
+        "so is training": "error",
+        "10 patients instead of 12; sources disagree on this number": "note",
+    }
+
+
 def test_rejected_cases_are_told_with_their_reasons(tmp_path):
     rejected = [{"case": f"case_{i}", "source": "a.nii", "reason": "damaged"} for i in (90, 91)]
     found = only(findings(tmp_path, bodies(), rejected=rejected), "rejected")
@@ -96,7 +110,7 @@ def test_copies_are_found_within_and_between_datasets(tmp_path):
     twin = replace(cases[0], row=cases[0].row | {"case": "twin", "patient": "twin"})
     other = replace(cases[1], row=cases[1].row | {"case": "x", "label_sha256": "drawn anew"})
     splits = {"a": {"case_0": "train", "twin": "test"}, "b": {"x": "test"}}
-    found = find_duplicates({"a": [*cases, twin], "b": [other]}, splits)
+    found = find_duplicates({"a": [*cases, twin], "b": [other]}, splits, trained=())
     assert [(f.dataset, f.case, f.level) for f in found] == [
         ("a", "case_0", "error"),
         ("a", "case_1", "warning"),
@@ -108,6 +122,27 @@ def test_copies_are_found_within_and_between_datasets(tmp_path):
     assert found[1].message == "same image, different references: a case_1, b x (test)"
 
 
+@pytest.mark.parametrize(
+    ("trained", "sides", "level"),
+    [
+        (["a"], ("train", "test"), "error"),
+        (["b"], ("train", "test"), "warning"),
+        (["b"], ("test", "train"), "error"),
+        (["a", "b"], ("train", "val"), "warning"),
+        (["a", "b"], ("test", "test"), "warning"),
+    ],
+)
+def test_a_test_scan_that_another_dataset_trains_the_networks_on_is_grave(
+    tmp_path, trained, sides, level
+):
+    case = measured(tmp_path, bodies(1))[0]
+    splits = {name: {"case_0": side} for name, side in zip("ab", sides, strict=True)}
+    found = find_duplicates({"a": [case], "b": [case]}, splits, trained)
+    assert [(f.dataset, f.level) for f in found] == [("a", level), ("b", level)]
+    leaks = set(sides) == {"train", "test"}
+    assert all(("; a test scan is trained on" in f.message) == leaks for f in found)
+
+
 def test_a_reference_may_be_shared_by_the_images_of_one_patient(tmp_path):
     case = measured(tmp_path, bodies(1))[0]
 
@@ -116,14 +151,14 @@ def test_a_reference_may_be_shared_by_the_images_of_one_patient(tmp_path):
             case, row=case.row | {"case": name, "patient": patient, "image_sha256": name}
         )
 
-    assert not find_duplicates({"a": [echo("in", "1"), echo("out", "1")]}, {})
-    found = find_duplicates({"a": [echo("in", "1"), echo("out", "2")]}, {})
+    assert not find_duplicates({"a": [echo("in", "1"), echo("out", "1")]}, {}, ())
+    found = find_duplicates({"a": [echo("in", "1"), echo("out", "2")]}, {}, ())
     assert [f.message for f in found] == ["same reference, different images: a in, a out"]
 
 
 def test_empty_references_are_no_copies_of_each_other(tmp_path):
     cases = {name: each.relabelled(np.zeros_like) for name, each in bodies(3).items()}
-    assert not find_duplicates({"a": measured(tmp_path, cases)}, {})
+    assert not find_duplicates({"a": measured(tmp_path, cases)}, {}, ())
 
 
 def test_remarks_of_the_conversion_are_said_once_for_many_cases(tmp_path):
@@ -133,7 +168,7 @@ def test_remarks_of_the_conversion_are_said_once_for_many_cases(tmp_path):
         replace(case, row=case.row | {"warnings": remark.format(0.2 + i)})
         for i, case in enumerate(cases)
     ]
-    found = judge(DatasetFacts.model_validate(facts()), cases, [], RELATIONS)
+    found = judge(DatasetFacts.model_validate(facts()), cases, [], RELATIONS, "copy")
     said = [f.message for f in found if f.check == "conversion"]
     assert len(said) == 1
     assert said[0].startswith("3 cases: axes # degrees off the right angle")

@@ -1,6 +1,7 @@
 """The quality page: one file, nothing from elsewhere, and what is wrong stands first."""
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -19,7 +20,7 @@ from quality_bodies import CONFIG, NAMES, bodies, body, exchange, facts, write
 from hermes.quality import judge, measure
 from hermes.report import quality
 from hermes.report.protocol import points
-from hermes.tables import read_tsv, write_tsv
+from hermes.tables import read_tsv
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"study": "s", "title": "A study", "label": "a label", "seed": 1, "config_sha256": "0" * 64}
@@ -57,6 +58,13 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.elements if name == tag]
 
 
+def manifest(folder):
+    """A manifest as the download stage writes it, as far as the judge reads it."""
+    path = folder / "raw.json"
+    path.write_text(json.dumps({"source": "download"}))
+    return path
+
+
 def mirrored(cases):
     cases["case_3"] = cases["case_3"].both(lambda a: np.ascontiguousarray(a[:, :, ::-1]))
     return cases
@@ -77,7 +85,7 @@ def built(tmp_path_factory):
     }
     known = [facts(name=name, title=name.capitalize(), sides={}) for name in datasets]
     paths = {key: [] for key in ("measured", "measured_structures", "rejected", "findings",
-                                 "pictures", "splits", "notes")}  # fmt: skip
+                                 "pictures")}  # fmt: skip
     for each, (name, cases) in zip(known, datasets.items(), strict=True):
         folder = root / name
         table = write(folder, cases)
@@ -95,19 +103,23 @@ def built(tmp_path_factory):
             facts=each,
             canonical=folder,
             anatomy=CONFIG / "anatomy.tsv",
-            **{key: files[key] for key in list(paths)[:5]},
+            manifest=manifest(folder),
+            **files,
         )
-        rows = [
-            {"case": r["case"], "patient": r["case"], "split": "train"} for r in read_tsv(table)
-        ]
-        write_tsv(files["splits"], ("case", "patient", "split"), rows)
-        note = {"topic": "missing", "note": "listed, but not <here>", "patients": "p1,p2"}
-        notes = [note] if name == "shared" else []
-        write_tsv(files["notes"], ("topic", "note", "patients"), notes)
         for key in paths:
             paths[key].append(files[key])
+    lists = root / "lists.json"
+    listed = {"s_train": ["copy", "<gone>", "gone"], "s_val": ["case_30"], "s_test": ["case_31"]}
+    lists.write_text(json.dumps({"lists": listed}))
+    reference = {"key": "s", "patient": "{id}"}
+    fraction = {"rule": "fraction", "train": 75, "val": 5, "test": 20}
+    rules = [fraction, {"rule": "official", "train": 1, "test": 1}, {"rule": "all_test"}]
+    rules[2]["reference"] = reference
     quality.run(
         facts=known,
+        splits=[{"protocol": "reference", "rule": rule, "seed": 0} for rule in rules],
+        lists=["", "", str(lists)],
+        trained=["sound", "spoilt"],
         study=STUDY,
         protocol=PROTOCOL,
         preprocess=PREPROCESS,
@@ -151,7 +163,8 @@ def test_the_table_holds_every_finding_and_what_was_sound(built):
     assert list(rows[0]) == ["dataset", "case", "level", "check", "message"]
     assert {row["level"] for row in rows} <= {"ok", "note", "warning", "error"}
     assert [(r["dataset"], r["case"], r["check"]) for r in rows if r["level"] == "error"] == [
-        ("spoilt", "case_3", "position")
+        ("spoilt", "case_3", "position"),
+        ("spoilt", "", "split"),
     ]
     copies = [r for r in rows if r["check"] == "duplicates" and r["level"] == "warning"]
     assert {(r["dataset"], r["case"]) for r in copies} == {("sound", "case_12"), ("shared", "copy")}
@@ -161,8 +174,17 @@ def test_the_table_holds_every_finding_and_what_was_sound(built):
 
 def test_the_splits_notes_are_told_and_text_is_escaped(built):
     text = (built / "quality.html").read_text()
-    assert "listed, but not &lt;here&gt;: p1, p2" in text
-    assert "not <here>" not in text
+    assert "2 patients of the published train list not here: &lt;gone&gt;, gone" in text
+    assert "<gone>" not in text
+
+
+def test_a_split_that_is_refused_is_told_and_the_page_is_there(built):
+    rows = read_tsv(built / "quality.tsv")
+    (refused,) = [r["message"] for r in rows if (r["check"], r["level"]) == ("split", "error")]
+    assert refused == "no official subset for case_0, case_1, case_2, case_3, case_4"
+    numbers = Page((built / "quality.html").read_text()).words
+    for parts in ("7 / 1 / 2", "0 / 0 / 0", "1 / 1 / 1"):  # drawn, refused, listed
+        assert parts in numbers
 
 
 def test_the_protocol_in_force_stands_beside_the_published_one(built):
@@ -223,10 +245,39 @@ def test_a_tiny_study_gets_its_page_from_nothing(tmp_path):
     shutil.copy(ROOT / "tests" / "tiny_study" / "tiny.yaml", tmp_path / "config" / "studies")
     target = "results/tiny/quality.html"
     chosen = ("--config", "study=tiny", "without=mnms", "--", target)
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *chosen]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = snakemake(tmp_path, *chosen)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Sound" in (tmp_path / target).read_text()
     levels = {row["level"] for row in read_tsv(tmp_path / "results" / "tiny" / "quality.tsv")}
     assert "error" not in levels
     assert not (tmp_path / "data" / "tiny" / "preprocessed").exists()
+    spoil_a_scan(tmp_path / "data" / "tiny" / "raw" / "dlbs")
+    done = snakemake(tmp_path, *chosen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read_tsv(tmp_path / "results" / "tiny" / "quality.tsv")
+    (counts,) = [row["message"] for row in found if row["check"] == "counts"]
+    assert counts == (
+        "4 patients instead of 5; 1 case could not be used, see below; the split is refused, and "
+        "so is training"
+    )
+    assert "Clear up first" in (tmp_path / target).read_text()
+    done = snakemake(tmp_path, *chosen[:-1], "results/tiny/splits/dlbs.tsv")
+    assert done.returncode != 0
+    assert "dlbs: 4 patients instead of 5. Cases that cannot be used are in" in done.stderr
+    assert not (tmp_path / "results" / "tiny" / "splits" / "dlbs.tsv").exists()
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def spoil_a_scan(raw):
+    """Cut the file of one scan; its list is written anew, as for files that were corrected."""
+    listed = raw.with_name(f"{raw.name}.json")
+    manifest = json.loads(listed.read_text())
+    entry = max(manifest["files"], key=lambda file: file["bytes"])
+    content = (raw / entry["path"]).read_bytes()[:1000]
+    (raw / entry["path"]).write_bytes(content)
+    entry |= {"bytes": 1000, "sha256": hashlib.sha256(content).hexdigest()}
+    listed.write_text(json.dumps(manifest))

@@ -1,7 +1,7 @@
 """One scan or one reference more than once, within a dataset and between datasets."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hermes.quality.finding import Finding
@@ -33,7 +33,9 @@ class Copy:
 
 
 def find_duplicates(
-    datasets: Mapping[str, Sequence[CaseMeasured]], splits: Mapping[str, Mapping[str, str]]
+    datasets: Mapping[str, Sequence[CaseMeasured]],
+    splits: Mapping[str, Mapping[str, str]],
+    trained: Collection[str],
 ) -> list[Finding]:
     """Find voxels that occur more than once.
 
@@ -43,6 +45,7 @@ def find_duplicates(
     Args:
         datasets: measurements by dataset.
         splits: by dataset, case -> train, val or test.
+        trained: datasets that universal networks are trained on, whatever these are tested on.
     """
     copies = [
         Copy(
@@ -59,8 +62,10 @@ def find_duplicates(
     images = _groups(copies, "image")
     known = {copy for group in images for copy in group}
     labels = [g for g in _groups(copies, "label") if not set(g) <= known and _patients(g) > 1]
-    found = [finding for group in images for finding in _findings(group, _image_text(group))]
-    found += [finding for group in labels for finding in _findings(group, LABEL_TEXT)]
+    found = [
+        finding for group in images for finding in _findings(group, _image_text(group), trained)
+    ]
+    found += [finding for group in labels for finding in _findings(group, LABEL_TEXT, trained)]
     return _summed_up(found)
 
 
@@ -81,15 +86,17 @@ def _image_text(group: Sequence[Copy]) -> str:
     return "same image, same reference" if one_label else "same image, different references"
 
 
-def _findings(group: Sequence[Copy], text: str) -> list[Finding]:
+def _findings(group: Sequence[Copy], text: str, trained: Collection[str]) -> list[Finding]:
     """One for each dataset that a group reaches into, at its first case there."""
     firsts: dict[str, Copy] = {}
     for copy in group:
         firsts.setdefault(copy.dataset, copy)
-    leak = {"train", "test"} <= {copy.split for copy in group}
-    level = "error" if leak and len(firsts) == 1 else "warning"
-    text = f"{text}: {some([copy.name for copy in group])}"
-    text += "; a test scan is trained on" if leak else ""
+    text = f"{text}: {some(copy.name for copy in group)}"
+    train = {copy.dataset for copy in group if copy.split == "train"}
+    test = {copy.dataset for copy in group if copy.split == "test"}
+    text += "; a test scan is trained on" if train and test else ""
+    grave = train & test or (test and train & set(trained))
+    level = "error" if grave else "warning"
     return [Finding(name, copy.case, level, CHECK, text) for name, copy in firsts.items()]
 
 

@@ -14,6 +14,7 @@ from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding
 from hermes.quality.measurements import CaseMeasured
 from hermes.quality.volumes import ENOUGH, MAD_TO_SIGMA
+from hermes.split.counts import differences
 from hermes.words import counted, parted, some
 
 MANY_REJECTED = 0.1
@@ -37,24 +38,23 @@ HU_FAR = 5.0
 
 
 def check_counts(
-    facts: DatasetFacts, cases: Sequence[CaseMeasured], rejected: Sequence[Mapping[str, str]]
+    facts: DatasetFacts,
+    cases: Sequence[CaseMeasured],
+    rejected: Sequence[Mapping[str, str]],
+    source: str,
 ) -> list[Finding]:
     """Numbers of images, patients and empty images against what should be there."""
-    empty = sum(case.has_reference and not case.structures for case in cases)
-    patients = len({case.patient for case in cases})
-    found = {"images": len(cases), "patients": patients, "empty": empty}
+    rows = [case.row for case in cases]
     findings = []
-    for what, number in facts.expected.items():
-        if found[what] == number:
-            continue
-        unsure = what in facts.unsure
-        level = "note" if unsure else "warning"
-        words = "images without any annotated voxel" if what == "empty" else what
-        why = "; sources disagree on this number" if unsure else ""
-        if not unsure and rejected and found[what] < number:
+    for each in differences(rows, facts.expected, source=source, unsure=facts.unsure):
+        level, why = "warning", ""
+        if each.unsure:
+            level, why = "note", "; sources disagree on this number"
+        elif rejected and each.found < each.expected:
             why = f"; {counted(len(rejected), 'case')} could not be used, see below"
-        text = f"{found[what]} {words} instead of {number}{why}"
-        findings.append(Finding(facts.name, "", level, "counts", text))
+        if each.grave:
+            level, why = "error", f"{why}; the split is refused, and so is training"
+        findings.append(Finding(facts.name, "", level, "counts", each.text + why))
     return findings
 
 

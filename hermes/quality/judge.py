@@ -37,6 +37,7 @@ def run(
     measured: str | Path,
     measured_structures: str | Path,
     rejected: str | Path,
+    manifest: str | Path,
     anatomy: str | Path,
     findings: str | Path,
     pictures: str | Path,
@@ -48,6 +49,7 @@ def run(
         canonical: folder of the convert stage.
         measured, measured_structures: tables of the measuring stage.
         rejected: convert's table of the cases left out.
+        manifest: of the raw files; it says whether they were downloaded or are a person's own.
         anatomy: `config/anatomy.tsv`.
         findings: table to write, columns of `hermes.quality.finding`.
         pictures: JSON to write: a list of case, level and caption (what is in doubt), alt and image
@@ -55,7 +57,8 @@ def run(
     """
     known = DatasetFacts.model_validate(facts)
     cases = read_measurements(measured, measured_structures)
-    found = judge(known, cases, read_tsv(rejected), load_relations(anatomy))
+    source = json.loads(Path(manifest).read_text("utf-8"))["source"]
+    found = judge(known, cases, read_tsv(rejected), load_relations(anatomy), source)
     write_findings(findings, found)
     shown = [
         _picture(known, Path(canonical), case) | {"level": level, "caption": caption}
@@ -74,11 +77,15 @@ def judge(
     cases: Sequence[CaseMeasured],
     rejected: Sequence[dict[str, str]],
     relations: Sequence[Relation],
+    source: str,
 ) -> list[Finding]:
-    """All findings on one dataset, the gravest first, with a line `ok` for every sound check."""
+    """All findings on one dataset, the gravest first, with a line `ok` for every sound check.
+
+    `source` of the raw files is "copy" where a person brought them, which may be another edition.
+    """
     number = counted(len(cases), "image")
     checks = {
-        "counts": (flags.check_counts(facts, cases, rejected), f"{number}, as expected"),
+        "counts": (flags.check_counts(facts, cases, rejected, source), f"{number}, as expected"),
         "rejected": (flags.check_rejected(facts, cases, rejected), "no case was left out"),
         "references": (
             flags.check_references(facts, cases),

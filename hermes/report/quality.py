@@ -6,7 +6,7 @@ One file without anything from elsewhere: pictures and charts stand in the page.
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -19,6 +19,8 @@ from hermes.quality.measurements import read_measurements
 from hermes.report.protocol import points
 from hermes.report.provenance import commit
 from hermes.report.quality_sections import MARKS, Dataset, section
+from hermes.split.rule import SplitError
+from hermes.split.stage import assign_cases
 from hermes.tables import read_tsv
 from hermes.words import some
 
@@ -26,7 +28,13 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = "quality.html.j2"
 
-SPLIT_LEVELS = {"protocol": "ok", "mended": "note", "missing": "warning", "unused": "warning"}
+SPLIT_LEVELS = {
+    "protocol": "ok",
+    "count": "note",
+    "mended": "note",
+    "missing": "warning",
+    "unused": "warning",
+}
 """Of the topics of a split's notes."""
 
 
@@ -41,8 +49,9 @@ def run(
     rejected: list[str],
     findings: list[str],
     pictures: list[str],
-    splits: list[str],
-    notes: list[str],
+    splits: list[dict],
+    lists: list[str],
+    trained: list[str],
     html: str | Path,
     tsv: str | Path,
 ) -> None:
@@ -52,8 +61,12 @@ def run(
         facts: per dataset, `DatasetFacts`.
         study: `study`, `title`, `label`, `config_sha256`.
         protocol, preprocess: of `hermes.report.protocol.points`.
-        measured, measured_structures, rejected, findings, pictures, splits, notes: per dataset,
-            the files of the earlier stages.
+        measured, measured_structures, rejected, findings, pictures: per dataset, the files of the
+            earlier stages.
+        splits: per dataset `protocol`, `rule` and `seed` of its split. It is made anew here, for
+            the split stage refuses a dataset whose counts are wrong, and the page shows it.
+        lists: per dataset the file of published lists that its split follows; "": none.
+        trained: datasets that networks are trained on whatever they are tested on.
         html: page to write.
         tsv: table to write, columns of `hermes.quality.finding`.
     """
@@ -62,13 +75,14 @@ def run(
             DatasetFacts.model_validate(facts[index]),
             read_measurements(measured[index], measured_structures[index]),
             read_tsv(rejected[index]),
-            {row["case"]: row["split"] for row in read_tsv(splits[index])},
             json.loads(Path(pictures[index]).read_text(encoding="utf-8")),
-            [*read_findings(findings[index]), *split_notes(facts[index]["name"], notes[index])],
+            findings=read_findings(findings[index]),
         )
         for index in range(len(facts))
     ]
-    add_duplicates(datasets)
+    for each, how, published in zip(datasets, splits, lists, strict=True):
+        add_split(each, how, published)
+    add_duplicates(datasets, trained)
     everything = [finding for each in datasets for finding in each.gravest_first()]
     write_findings(tsv, everything)
     with writing(html) as aside:
@@ -77,22 +91,28 @@ def run(
     logger.info("%s: %s", study["study"], ", ".join(f"{n} {word}" for word, n in marks.items()))
 
 
-def split_notes(dataset: str, path: str | Path) -> list[Finding]:
-    """What the split has to say; numbers are checked elsewhere."""
-    found = []
-    for row in read_tsv(path):
-        names = row["patients"].split(",") if row["patients"] else []
-        text = f"{row['note']}: {some(names)}" if names else row["note"]
-        if row["topic"] != "count":
-            level = SPLIT_LEVELS[row["topic"]]
-            found.append(Finding(dataset, "", level, "split", text))
-    return found
+def add_split(dataset: Dataset, how: Mapping, lists: str) -> None:
+    """Add to a dataset its split and what that has to say; numbers are checked elsewhere."""
+    rows = [case.row for case in dataset.cases]
+    try:
+        table, notes = assign_cases(dataset.name, rows, **how, lists=lists)
+    except SplitError as error:
+        text = str(error).removeprefix(f"{dataset.name}: ")
+        dataset.findings.append(Finding(dataset.name, "", "error", "split", text))
+        return
+    dataset.split = {row["case"]: row["split"] for row in table}
+    for note in notes:
+        text = f"{note.note}: {some(note.patients)}" if note.patients else note.note
+        level = SPLIT_LEVELS[note.topic]
+        dataset.findings.append(Finding(dataset.name, "", level, "split", text))
 
 
-def add_duplicates(datasets: Sequence[Dataset]) -> None:
+def add_duplicates(datasets: Sequence[Dataset], trained: Collection[str]) -> None:
     """Add to each dataset what it has twice, or in common with another."""
     found = find_duplicates(
-        {each.name: each.cases for each in datasets}, {each.name: each.split for each in datasets}
+        {each.name: each.cases for each in datasets},
+        {each.name: each.split for each in datasets},
+        trained,
     )
     for each in datasets:
         own = [finding for finding in found if finding.dataset == each.name]

@@ -34,8 +34,8 @@ class Dataset:
     facts: DatasetFacts
     cases: list[CaseMeasured]
     rejected: list[dict[str, str]]
-    split: dict[str, str]
     pictures: list[dict[str, str]]
+    split: dict[str, str] = field(default_factory=dict)  # case -> side
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hermes.schema import Split
@@ -57,27 +58,57 @@ def run(
         unsure=unsure,
         rejected=str(Path(cases).with_name("rejected.tsv")),
     )
+    table, told = assign_cases(dataset, rows, protocol=protocol, rule=rule, seed=seed, lists=lists)
+    write_notes(notes, dataset, [*told, *counted])
+    write_tsv(out, COLUMNS, table)
+    _log(dataset, table, _unit(Split.model_validate(rule)))
+
+
+def assign_cases(
+    dataset: str,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    protocol: str,
+    rule: dict,
+    seed: int,
+    lists: str | Path,
+) -> tuple[list[dict[str, str]], list[Note]]:
+    """Assign every case of a dataset to a side, whatever the number of cases.
+
+    Args:
+        dataset, protocol, rule, seed, lists: as in `run`.
+        rows: of the convert stage's `cases.tsv`.
+
+    Returns:
+        Rows of the split's table, and what is worth knowing of them.
+
+    Raises:
+        SplitError: a share would be empty.
+    """
     parsed = Split.model_validate(rule)
-    unit = "case" if parsed.within_patient else "patient"
+    unit = _unit(parsed)
     if protocol == "reference" and parsed.reference:
         images = Counter(row[unit] for row in rows)
         published = json.loads(Path(lists).read_text("utf-8"))["lists"]
         split, told = assign_listed(images, parsed.reference, published, dataset=dataset)
     else:
-        split, told = _by_rule(rows, unit, parsed, seed, dataset), []
+        split = _by_rule(rows, unit, parsed, seed, dataset)
         why = "; the dataset is not in the published lists" if protocol == "reference" else ""
         told = [Note("protocol", f"paper: {describe(parsed, seed)}{why}")]
-    write_notes(notes, dataset, [*told, *counted])
     table = [
         {"case": row["case"], "patient": row["patient"], "split": split.get(row[unit], UNUSED)}
         for row in rows
     ]
-    write_tsv(out, COLUMNS, table)
-    _log(dataset, table, unit)
+    return table, told
+
+
+def _unit(rule: Split) -> str:
+    """Column of what is on one side as a whole."""
+    return "case" if rule.within_patient else "patient"
 
 
 def _by_rule(
-    rows: list[dict[str, str]], unit: str, rule: Split, seed: int, dataset: str
+    rows: Sequence[Mapping[str, str]], unit: str, rule: Split, seed: int, dataset: str
 ) -> dict[str, str]:
     subsets: dict[str, set[str]] = {}
     for row in rows:

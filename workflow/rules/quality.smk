@@ -1,6 +1,7 @@
-# in:  data/<study>/canonical/<dataset>/, what cards and config/anatomy.tsv say, the splits
+# in:  data/<study>/canonical/<dataset>/, what cards and config/anatomy.tsv say, the published lists
 # out: results/<study>/quality/: measurements, findings and pictures per dataset; and of the study
 #      results/<study>/quality.html for a person and quality.tsv with every finding
+# The splits are no input: the page makes them itself, so that it also shows a dataset whose split is refused.
 
 
 rule measure:
@@ -40,6 +41,7 @@ rule judge:
         measured=rules.measure.output.cases,
         structures=rules.measure.output.structures,
         rejected=rules.convert.output.rejected,
+        manifest=f"{DATA}/raw/{{dataset}}.json",
         anatomy="config/anatomy.tsv",
         code=code("quality.judge"),
     output:
@@ -58,6 +60,7 @@ rule judge:
             measured=input.measured,
             measured_structures=input.structures,
             rejected=input.rejected,
+            manifest=input.manifest,
             anatomy=input.anatomy,
             findings=output.findings,
             pictures=output.pictures,
@@ -75,8 +78,7 @@ rule quality:
         rejected=expand(rules.convert.output.rejected, dataset=PLAN.cards),
         findings=expand(rules.judge.output.findings, dataset=PLAN.cards),
         pictures=expand(rules.judge.output.pictures, dataset=PLAN.cards),
-        splits=expand(rules.split.output.split, dataset=PLAN.cards),
-        notes=expand(rules.split.output.notes, dataset=PLAN.cards),
+        lists=[LISTS] if any(map(split_lists, PLAN.cards)) else [],
         template="hermes/report/quality.html.j2",
         code=code("report.quality"),
     output:
@@ -89,6 +91,8 @@ rule quality:
     params:
         values=lambda w: call(
             facts=[quality_facts(name) for name in PLAN.cards],
+            splits=[splitting(name) for name in PLAN.cards],
+            trained=trained(),
             study=study_facts(),
             protocol=PLAN.study.protocol.model_dump()
             | {
@@ -103,8 +107,7 @@ rule quality:
             rejected=list(input.rejected),
             findings=list(input.findings),
             pictures=list(input.pictures),
-            splits=list(input.splits),
-            notes=list(input.notes),
+            lists=[split_lists(name) for name in PLAN.cards],
             html=output.html,
             tsv=output.tsv,
         ),

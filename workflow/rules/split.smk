@@ -40,11 +40,7 @@ rule split:
     params:
         values=lambda w: call(
             dataset=w.dataset,
-            protocol=PLAN.study.protocol.split,
-            rule=PLAN.cards[w.dataset].split.model_dump(
-                exclude={"fractions", "draws"}
-            ),
-            seed=PLAN.study.seed,
+            **splitting(w.dataset),
             **expected(w.dataset),
         ),
         paths=lambda w, input, output: call(
