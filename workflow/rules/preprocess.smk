@@ -1,7 +1,7 @@
 # in:  data/<study>/canonical/<dataset>/
 # out: data/<study>/preprocessed/<dataset>/: chunked arrays on the training grid, cases.tsv
 # The cases of a large dataset are shared out in blocks, a job each; `preprocess` then finds them done
-# and gathers them, or does whatever is not.
+# and gathers them, or does whatever is not. Converting has no blocks: a job per dataset, cases in parallel.
 
 
 rule preprocess_block:
