@@ -65,7 +65,7 @@ def case_probabilities(sets: Sequence[TrainingSet], sampling: str) -> np.ndarray
         "uniform": lambda s: 1.0 / len(s.cases),
         "sqrt": lambda s: len(s.cases) ** -0.5,
     }[sampling]
-    weights = np.concatenate([np.full(len(s.cases), per_case(s)) for s in sets])
+    weights = np.concatenate([np.full(len(s.cases), per_case(s)) for s in sets if s.cases])
     return weights / weights.sum()
 
 
@@ -108,9 +108,10 @@ class CropDataset(torch.utils.data.Dataset):
         seed: int,
         sampling: str,
         foreground: float,
+        some_empty: bool = False,
     ) -> None:
         """Args:
-        sets: datasets to draw from; none may be without cases.
+        sets: datasets to draw from, in the run's order.
         tasks: the run's task names; a task's id is its index.
         size: voxels read per crop, z y x (training crop plus margin).
         batch: crops per step.
@@ -118,9 +119,10 @@ class CropDataset(torch.utils.data.Dataset):
         seed: mixes the study's seed and the run's name.
         sampling: see `case_probabilities`.
         foreground: share of crops centred on a voxel of a random class of the case.
+        some_empty: a dataset may have no case; it is never drawn.
         """
         empty = [s.name for s in sets if not s.cases]
-        if empty:
+        if empty and not some_empty:
             raise ValueError(f"no cases to draw from in: {', '.join(empty)}")
         self.sets = list(sets)
         self.size = np.asarray(size)

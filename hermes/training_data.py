@@ -57,12 +57,13 @@ def load_data(
     of_run = run_seed(seed, name)
     steps = settings.epochs * settings.iterations
     train = crops(sets(datasets, folders, splits, "train"), spec, settings, of_run, steps)
-    usable = [s for s in sets(datasets, folders, splits, "val") if s.cases]
+    validation = sets(datasets, folders, splits, "val")
     held_out = []
-    if usable and settings.validation_crops:
+    if any(s.cases for s in validation) and settings.validation_crops:
         plain = settings.model_copy(update={"augment": False, "sampling": "uniform"})
         count = -(-settings.validation_crops // settings.batch)
-        whole = crops(usable, spec, plain, run_seed(seed, "validation"), count)
+        of_all = run_seed(seed, "validation")
+        whole = crops(validation, spec, plain, of_all, count, some_empty=True)
         own = parts(whole, settings, ranks)
         held_out = [own[step] for step in range(count)]
     return Data(parts(train, settings, ranks), held_out, of_run)
@@ -94,9 +95,14 @@ def _labelled(dataset: str, folder: Path, cases: tuple[str, ...], part: str) -> 
 
 
 def crops(
-    sets: list[TrainingSet], spec: ModelSpec, settings: Training, seed: int, steps: int
+    sets: list[TrainingSet],
+    spec: ModelSpec,
+    settings: Training,
+    seed: int,
+    steps: int,
+    some_empty: bool = False,
 ) -> CropDataset:
-    """Whole batches of so many steps."""
+    """Whole batches of so many steps; arguments as of `CropDataset`."""
     margin = settings.margin if settings.augment else 0
     native = settings.sampling == "native"
     return CropDataset(
@@ -108,6 +114,7 @@ def crops(
         seed=seed,
         sampling=method_of(spec).sampling if native else settings.sampling,
         foreground=settings.foreground,
+        some_empty=some_empty,
     )
 
 
