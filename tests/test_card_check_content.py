@@ -1,11 +1,15 @@
 """Check of a card: values, sides, patients and headers, and the converter agrees."""
 
+import os
+import signal
+
 import fabricate
 import numpy as np
 import pytest
 from card_folder import NIFTI, STRUCTURES, fill, grey_values, only_problem, shares
 from test_convert_bad_input import GOOD, tree  # noqa: F401  (a folder with every kind of bad case)
 
+import hermes.card_check.scan
 from hermes.card_check import check
 from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
@@ -132,6 +136,21 @@ def test_cases_are_refused_for_the_converters_own_reasons(tree):  # noqa: F811
     assert text.splitlines()[-1].startswith("The card does not fit yet: ")
     for line in text.split("\n\nFiles\n")[0].splitlines():
         assert len(line) <= WIDTH or " " not in line.strip()
+
+
+def test_a_case_whose_process_is_killed_is_one_of_those_that_are_left_out(
+    raw, tmp_path, monkeypatch
+):
+    def killed(case, *rest):
+        if case.name == "img0002":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(case, *rest)
+
+    original = hermes.card_check.scan.examine
+    monkeypatch.setattr(hermes.card_check.scan, "examine", killed)
+    card = fabricate.write_card(tmp_path / "toy.yaml", [NIFTI])
+    finding = only_problem(check(card, fill(raw), STRUCTURES, workers=2))
+    assert finding.what == "1 case (img0002): its process was killed; was memory short?"
 
 
 def test_warnings_are_the_converters_own(raw, tmp_path):

@@ -78,7 +78,7 @@ def check(
     if not raw.files:
         raise FileNotFoundError(f"{folder}: no file in it")
     layout = lay_out(what, raw)
-    scans = list(scan_all(what, layout.jobs[:cases], workers))
+    scans = scan_all(what, layout.jobs[:cases], workers)
     return _report(what, raw, layout, scans)
 
 

@@ -1,14 +1,12 @@
 """Read one case as the converter does, write nothing, and say what was seen."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from hermes.card_check.layout import Job
 from hermes.convert.examine import Examined, Step, examine
@@ -16,6 +14,7 @@ from hermes.convert.find import Case
 from hermes.convert.images import read_volume
 from hermes.convert.raw import CaseError, plain
 from hermes.convert.sources import Sources
+from hermes.pool import run_cases
 from hermes.schema import Card
 from hermes.volume import Volume, VolumeError
 
@@ -63,15 +62,11 @@ class Scan:
         return float(np.prod(self.image.spacing_mm)) / 1000 if self.image else 0.0
 
 
-def scan_all(card: Card, jobs: Sequence[Job], workers: int) -> Iterator[Scan]:
-    """Yield scans in the order of the jobs, with a bar on a terminal."""
-    work = partial(scan, card)
-    bar = partial(tqdm, total=len(jobs), desc=f"read {card.name}", unit="case", disable=None)
-    if min(workers, len(jobs)) <= 1:
-        yield from bar(map(work, jobs))
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from bar(pool.map(work, jobs))
+def scan_all(card: Card, jobs: Sequence[Job], workers: int) -> list[Scan]:
+    """Read every case, with a bar on a terminal; scans in the order of the jobs."""
+    by_name = {job.case.name: job for job in jobs}
+    outcomes = run_cases(partial(scan, card), by_name, workers, f"read {card.name}", ())
+    return [o.found or Scan(by_name[o.case].case, "image", o.reason) for o in outcomes]
 
 
 def scan(card: Card, job: Job) -> Scan:
