@@ -1,5 +1,6 @@
 """Downloads as a person meets them: the dry run's summary, consent, the file of licences."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -103,3 +104,19 @@ def test_own_copy_is_used_once_its_terms_are_accepted_and_only_then(checkout):
     assert "Mine is used only once you accept its terms" in done.stdout + done.stderr
     planned = snakemake(checkout, "-n", *chosen, "accept=mine", "connections=9", "--", MANIFEST)
     assert "Nothing to be done" in planned.stdout + planned.stderr
+
+
+@pytest.mark.slow
+def test_files_that_came_or_changed_are_listed_by_the_next_run(checkout):
+    chosen = ("--cores", "1", "--config", f"study={STUDY}", "accept=mine", "--", MANIFEST)
+    assert snakemake(checkout, *chosen).returncode == 0
+    added = checkout / Path(MANIFEST).with_suffix("") / "added.txt"
+    added.write_text("new")
+    assert snakemake(checkout, *chosen).returncode == 0
+    assert "added.txt" in (checkout / MANIFEST).read_text()
+    planned = snakemake(checkout, "-n", *chosen)
+    assert "Nothing to be done" in planned.stdout + planned.stderr
+    added.write_text("newer")
+    assert snakemake(checkout, *chosen).returncode == 0
+    listed = json.loads((checkout / MANIFEST).read_text())["files"]
+    assert {entry["path"]: entry["bytes"] for entry in listed}["added.txt"] == 5

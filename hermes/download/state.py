@@ -3,6 +3,7 @@
 The stage that fills it and the summary that says what is missing go by this one rule.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,20 @@ def state(raw: Path, manifest: Path, card: Card, archives: list[Archive]) -> str
         return "download" if files == ours else "incomplete"
     every = [file for entry in card.archives for file in expand(entry)]
     return "unofficial" if known["archives"] == describe(every) else "outdated"
+
+
+def own_files(raw: Path, manifest: Path) -> str:
+    """A fingerprint of a person's own copy: names, sizes and times of its files.
+
+    "" where the folder is empty or holds a download, whose archives say what it is.
+    """
+    if _recorded(manifest) is not None:
+        return ""
+    files, seen = list_files(raw), hashlib.sha256()
+    for path in files:
+        facts = (raw / path).stat()
+        seen.update(f"{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return seen.hexdigest() if files else ""
 
 
 def _recorded(manifest: Path) -> dict[str, Any] | None:

@@ -119,8 +119,9 @@ def _changed(manifest: Path, files: list[str], source: str) -> str:
     """Say that files came or went since they were listed; "" where they did not."""
     listed = json.loads(manifest.read_text("utf-8"))
     count = len({entry["path"] for entry in listed["files"]} ^ set(files))
-    what = "to have them anew" if source in TO_FILL else "to list them"
-    told = f"{counted(count)} came or went since they were listed; {what}: rm {manifest}"
+    anew = f"to have them anew: rm {manifest}"
+    what = anew if source in TO_FILL else "a run lists them again"
+    told = f"{counted(count)} came or went since they were listed; {what}"
     return told if count else ""
 
 

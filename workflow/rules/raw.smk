@@ -32,6 +32,7 @@ if PLAN.study.kind == "phantom":
 else:
 
     from hermes.download.archives import describe
+    from hermes.download.state import own_files
 
     rule download:
         input:
@@ -45,6 +46,10 @@ else:
         threads: max(1, WORKERS // 4)
         params:
             archives=lambda w: describe(PLAN.cards[w.dataset].archives),
+            # a person's files that came, went or changed are listed again
+            files=lambda w: own_files(
+                Path(f"{DATA}/raw/{w.dataset}"), Path(f"{DATA}/raw/{w.dataset}.json")
+            ),
             values=lambda w: call(
                 card=f"config/datasets/{w.dataset}.yaml",
                 raw=f"{DATA}/raw/{w.dataset}",
