@@ -33,7 +33,7 @@ PREPROCESS = {
 def told(crop, body_crop, name):
     """A point of the page, for a study of autopet and bcv."""
     protocol, preprocess = PROTOCOL | {"test_crop": crop}, PREPROCESS | {"body_crop": body_crop}
-    found = points(protocol, preprocess, ["autopet", "bcv"], ["pet"])
+    found = points(protocol, preprocess, ["autopet", "bcv"], ["pet"], [])
     return next(point for point in found if point.name == name)
 
 

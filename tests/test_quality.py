@@ -24,8 +24,8 @@ def test_sound_data_have_no_finding_and_say_what_was_checked(tmp_path):
     found = findings(tmp_path, bodies())
     assert worst(found) == "ok"
     assert {f.check for f in found} == {
-        "counts", "rejected", "references", "position", "volumes", "spacing", "grey values",
-        "conversion",
+        "counts", "rejected", "references", "pairing", "position", "volumes", "spacing",
+        "grey values", "conversion",
     }  # fmt: skip
     text = next(f.message for f in found if f.check == "position")
     assert text.endswith("left and right in 10, head and foot in 10, front and back in 10 cases")
@@ -56,6 +56,97 @@ def test_a_dataset_that_is_mirrored_is_said_once(tmp_path):
     assert [(f.case, f.message) for f in found] == [
         ("", "in 10 of 10 cases: mirrored left to right")
     ]
+
+
+def test_a_mirrored_scan_may_be_situs_inversus_and_is_no_odd_pair(tmp_path):
+    cases = bodies()
+    cases["case_3"] = cases["case_3"].both(lambda a: np.ascontiguousarray(a[:, :, ::-1]))
+    found = findings(tmp_path, cases)
+    assert not only(found, "pairing")
+    (said,) = only(found, "position")
+    assert said.message == (
+        "mirrored left to right: scan and reference; or organs on the other side from birth "
+        "(situs inversus)"
+    )
+
+
+@pytest.mark.parametrize("words", FLIPS)
+def test_an_image_turned_over_against_its_reference_is_an_error(tmp_path, words):
+    cases = bodies()
+    turned = np.ascontiguousarray(FLIPS[words](cases["case_3"].image))
+    cases["case_3"] = replace(cases["case_3"], image=turned)
+    found = findings(tmp_path, cases)
+    assert [(f.case, f.level, f.message) for f in only(found, "pairing")] == [
+        (
+            "case_3",
+            "error",
+            f"the reference fits the scan better {words}: image and reference do not belong "
+            "together as they lie",
+        )
+    ]
+    assert not only(found, "position")
+    assert found[0].check == "pairing"
+
+
+def test_a_reference_mirrored_alone_is_told_from_a_mirrored_scan(tmp_path):
+    cases = bodies()
+    cases["case_3"] = cases["case_3"].relabelled(lambda a: np.ascontiguousarray(a[:, :, ::-1]))
+    found = findings(tmp_path, cases)
+    assert [f.level for f in only(found, "pairing")] == ["error"]
+    (said,) = only(found, "position")
+    assert said.message == (
+        "mirrored left to right: the reference alone, for the scan fits it better when it is "
+        "turned back"
+    )
+
+
+def test_images_that_are_all_mirrored_against_their_references_are_said_once(tmp_path):
+    cases = {
+        name: replace(each, image=np.ascontiguousarray(each.image[:, :, ::-1]))
+        for name, each in bodies(4).items()
+    }
+    found = only(findings(tmp_path, cases), "pairing")
+    assert [f.case for f in found] == [""]
+    assert found[0].message.startswith("in 4 of 4 cases the reference fits the scan better ")
+
+
+def test_what_the_comparison_could_not_see_is_said(tmp_path):
+    cases = bodies(2)
+    even = np.where(cases["case_1"].image > -500, 30, -1000).astype(np.int16)
+    both = np.maximum(even, even[:, :, ::-1])  # no organ stands out
+    cases["case_1"] = replace(cases["case_1"], image=both)
+    (said,) = [f.message for f in findings(tmp_path, cases) if f.check == "pairing"]
+    assert said.endswith("one that is mirrored would be seen in 1 of 2 cases")
+
+
+def test_lesions_say_nothing_of_whether_image_and_reference_belong_together(tmp_path):
+    labels = [label | {"kind": "lesion"} for label in facts()["labels"]]
+    cases = bodies(2)
+    cases["case_0"] = replace(cases["case_0"], image=cases["case_0"].image[:, :, ::-1].copy())
+    assert not only(findings(tmp_path, cases, labels=labels), "pairing")
+
+
+def test_a_broken_relation_that_is_the_only_one_tells_of_a_mirrored_scan(tmp_path):
+    labels = [label for label in facts()["labels"] if label["structure"] == "liver"]
+    cases = {}
+    for name, each in bodies(3).items():
+        one = each.relabelled(lambda a: (a == 1).astype(np.uint8))
+        cases[name] = one.both(lambda a: a[:, :, ::-1].copy()) if name == "case_1" else one
+    found = findings(tmp_path, cases, labels=labels, sides={"liver": "right"})
+    assert [(f.case, f.level, f.message) for f in only(found, "position")] == [
+        ("case_1", "warning", "liver lies on the patient's left: the scan may be mirrored")
+    ]
+    texts = [f.message for f in found if f.level == "note"]
+    assert "head and foot, front and back cannot be checked: look at the pictures" in texts
+
+
+def test_without_relations_the_orientation_cannot_be_checked(tmp_path):
+    labels = [label for label in facts()["labels"] if label["structure"] == "liver"]
+    cases = {n: b.relabelled(lambda a: (a == 1).astype(np.uint8)) for n, b in bodies(2).items()}
+    found = findings(tmp_path, cases, labels=labels, sides={})
+    assert worst(found) == "note"
+    texts = [f.message for f in found if f.check == "position"]
+    assert texts == ["orientation cannot be checked: look at the pictures"]
 
 
 def test_exchanged_labels_of_one_case_are_named(tmp_path):
@@ -134,9 +225,18 @@ def test_a_median_is_held_against_the_card(tmp_path):
     labels = facts()["labels"]
     labels[3] |= {"median_ml": 64.0}  # gallbladder: in truth near 14 ml, and the bladder near 64
     labels[8] |= {"median_ml": 14.0}
-    found = only(findings(tmp_path, bodies(), labels=labels), "published volumes")
+    exchanged = exchange("gallbladder", "bladder")
+    wrong = {name: each.relabelled(exchanged) for name, each in bodies().items()}
+    right = {4: 14.0, 9: 64.0}
+    labels_right = [x | {"median_ml": right.get(x["value"])} for x in facts()["labels"]]
+    found = only(findings(tmp_path / "wrong", wrong, labels=labels_right), "published volumes")
     assert [f.level for f in found] == ["error", "error"]
     assert "values 4 and 9 (bladder) may be exchanged" in found[0].message
+    # the bladder lies where a bladder lies, below all: it cannot be the gallbladder
+    found = only(findings(tmp_path / "right", bodies(), labels=labels), "published volumes")
+    assert [f.message.partition(" (")[0] for f in found] == ["gallbladder", "bladder"]
+    assert found[1].level == "warning"
+    assert not any("values 4 and 9" in f.message or "values 9 and 4" in f.message for f in found)
 
 
 def test_lesions_may_have_any_size(tmp_path):

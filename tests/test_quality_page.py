@@ -143,7 +143,7 @@ def test_the_page_stands_alone_and_speaks_to_those_who_do_not_see_it(built):
     assert all("aria-label" in svg or svg.get("aria-hidden") == "true" for svg in page.all("svg"))
     assert all(link["href"].startswith("#") for link in page.all("a"))
     targets = {attrs["id"] for attrs in page.all("section")}
-    assert targets == {"sound", "spoilt", "shared"}
+    assert targets == {"sound", "spoilt", "shared", "protocol"}
     assert len(text) < 500_000
 
 
@@ -189,7 +189,8 @@ def test_a_split_that_is_refused_is_told_and_the_page_is_there(built):
 
 def test_the_protocol_in_force_stands_beside_the_published_one(built):
     text = " ".join(Page((built / "quality.html").read_text()).words)
-    for words in ("1.5 mm isotropic", "clipped to -991 and 500 HU", "all of every test scan",
+    for words in ("drawn with the seed 1; the subsets of spoilt, shared are given",
+                  "1.5 mm isotropic", "clipped to -991 and 500 HU", "all of every test scan",
                   "NSD within 2 mm", "scans' own grid"):  # fmt: skip
         assert words in text
 
@@ -197,11 +198,12 @@ def test_the_protocol_in_force_stands_beside_the_published_one(built):
 def test_a_protocol_that_leaks_says_so_and_counts_as_the_published_one():
     published = PROTOCOL | {"test_crop": "reference", "split": "reference"}
     study = PREPROCESS | {"keep_native_z": ["autopet"]}
-    found = {p.name: p for p in points(published, study, ["autopet", "bcv"], ["pet", "ct"])}
+    found = {p.name: p for p in points(published, study, ["autopet", "bcv"], ["pet", "ct"], [])}
     assert "leaks" in found["Test scans"].here
     names = ("Test scans", "Split", "Training grid", "Slice spacing", "Grey values, PET")
     assert all(found[name].same for name in names)
-    here = {p.name: p for p in points(PROTOCOL, PREPROCESS, ["autopet"], ["pet"])}
+    here = {p.name: p for p in points(PROTOCOL, PREPROCESS, ["autopet"], ["pet"], [])}
+    assert here["Split"].here.endswith("its subsets are given, nothing is drawn")
     assert here["Slice spacing"].same is False
     assert here["Test scans"].same is False
 

@@ -110,9 +110,7 @@ class Verdict:
 
 def judge_case(case: CaseMeasured, relations: Sequence[Relation]) -> Verdict:
     """Hold one case against the relations between the structures that it has."""
-    known = {**case.structures, BODY: Extent(0.0, case.body_mm, "", 0.0)}
-    held = [r for r in relations if r.structure in known and r.other in known]
-    held = [r for r in held if DARKER.get(r.relation, case.modality) == case.modality]
+    known, held = _held(case, relations)
     judged = {kind: sum(r.relation == kind for r in held) for kind in RELATIONS}
     broken = [r for r in held if is_broken(r, known)]
     turned = tuple(kind for kind in DIRECTIONS if _turned(kind, held, broken))
@@ -120,6 +118,29 @@ def judge_case(case: CaseMeasured, relations: Sequence[Relation]) -> Verdict:
     if not turned and not unexcused:
         return Verdict(judged)
     return Verdict(judged, turned, _exchanged(held, known, broken), () if turned else unexcused)
+
+
+def _held(
+    case: CaseMeasured, relations: Sequence[Relation]
+) -> tuple[dict[str, Extent], list[Relation]]:
+    """The structures of a case with its body, and the relations that can be checked on them."""
+    known = {**case.structures, BODY: Extent(0.0, case.body_mm, "", 0.0)}
+    held = [r for r in relations if r.structure in known and r.other in known]
+    return known, [r for r in held if DARKER.get(r.relation, case.modality) == case.modality]
+
+
+def exchange_excluded(
+    cases: Sequence[CaseMeasured], relations: Sequence[Relation], one: str, other: str
+) -> bool:
+    """Whether two labels cannot have changed places: in most cases that would break relations."""
+    both = [case for case in cases if one in case.structures and other in case.structures]
+    worse = 0
+    for case in both:
+        known, held = _held(case, relations)
+        changed = {**known, one: known[other], other: known[one]}
+        before = sum(is_broken(r, known) and not _cut(r, known) for r in held)
+        worse += sum(is_broken(r, changed) and not _cut(r, changed) for r in held) > before
+    return worse > len(both) / 2
 
 
 def describe(verdict: Verdict, names: Mapping[str, str]) -> str:

@@ -10,6 +10,9 @@ from hermes.tables import read_tsv, write_tsv
 LEVELS = ("ok", "note", "warning", "error")
 """From what was checked and is sound to what must be cleared up before the data are used."""
 
+CONTENT = ("pairing", "position", "adult volumes", "published volumes")
+"""Checks of what a scan shows: of equally grave findings theirs come first."""
+
 COLUMNS = ("dataset", "case", "level", "check", "message")
 
 
@@ -26,6 +29,15 @@ class Finding:
     @property
     def severity(self) -> int:
         return LEVELS.index(self.level)
+
+
+def gravest_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Sorted by level; of one level what concerns the content first, in the order of `CONTENT`."""
+    last = len(CONTENT)
+    return sorted(
+        findings,
+        key=lambda f: (-f.severity, CONTENT.index(f.check) if f.check in CONTENT else last),
+    )
 
 
 def worst(findings: Iterable[Finding]) -> str:

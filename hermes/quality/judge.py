@@ -8,16 +8,18 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hermes.atomic import writing
 from hermes.quality import flags
-from hermes.quality.anatomy import Relation, load_relations
+from hermes.quality.anatomy import Relation, load_relations, side_relations
 from hermes.quality.facts import DatasetFacts
-from hermes.quality.finding import Finding, write_findings
+from hermes.quality.finding import Finding, gravest_first, write_findings
 from hermes.quality.measurements import CaseMeasured, read_measurements
-from hermes.quality.pictures import draw
+from hermes.quality.pairing import check_pairs
+from hermes.quality.pictures import draw, shown_values
 from hermes.quality.places import check_places
 from hermes.quality.volumes import check_volumes, oddness, usual_volumes
 from hermes.tables import read_tsv
@@ -52,8 +54,8 @@ def run(
         manifest: of the raw files; it says whether they were downloaded or are a person's own.
         anatomy: `config/anatomy.tsv`.
         findings: table to write, columns of `hermes.quality.finding`.
-        pictures: JSON to write: a list of case, level and caption (what is in doubt), alt and image
-            (a data address).
+        pictures: JSON to write: a list of case, level and caption (what is in doubt), alt, image
+            (a data address) and legend (title and colour of the structures that it shows).
     """
     known = DatasetFacts.model_validate(facts)
     cases = read_measurements(measured, measured_structures)
@@ -91,8 +93,12 @@ def judge(
             flags.check_references(facts, cases),
             "every structure occurs, and no reference is empty",
         ),
+        "pairing": (check_pairs(facts, cases), ""),
         "position": (check_places(facts, cases, relations), ""),
-        "volumes": (check_volumes(facts, cases), "no volume far from the dataset's own or adults'"),
+        "volumes": (
+            check_volumes(facts, cases, [*relations, *side_relations(facts.sides)]),
+            "no volume far from the dataset's own or adults'",
+        ),
         "spacing": (flags.check_spacing(facts, cases), "no spacing or field of view stands out"),
         "grey values": (
             flags.check_grey_values(facts, cases),
@@ -105,7 +111,7 @@ def judge(
         if not findings and sound:
             findings = [Finding(facts.name, "", "ok", name, sound)]
         found += findings
-    return sorted(found, key=lambda finding: -finding.severity)
+    return gravest_first(found)
 
 
 def telling_cases(
@@ -152,7 +158,7 @@ def _other_patients(cases: Sequence[CaseMeasured]) -> list[CaseMeasured]:
     return leading + [case for case in cases if case is not firsts[case.patient]]
 
 
-def _picture(facts: DatasetFacts, canonical: Path, case: CaseMeasured) -> dict[str, str]:
+def _picture(facts: DatasetFacts, canonical: Path, case: CaseMeasured) -> dict[str, Any]:
     scan = read_nifti(canonical / f"{case.name}.nii.gz")
     path = canonical / f"{case.name}_label.nii.gz"
     label = read_nifti(path, dtype=np.uint8).array if case.has_reference else None
@@ -162,4 +168,8 @@ def _picture(facts: DatasetFacts, canonical: Path, case: CaseMeasured) -> dict[s
         "case": case.name,
         "alt": f"Axial, coronal and sagittal slice of {facts.title} {case.name}, {drawn}",
         "image": draw(scan, label, case, colours),
+        "legend": [
+            [facts.labels[value - 1].title, facts.labels[value - 1].colour]
+            for value in shown_values(label, case)
+        ],
     }

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real, UInt8
 
 from hermes.pool import run_cases
+from hermes.quality.fit import structure_misfits
 from hermes.quality.measurements import PERCENTILES, CaseMeasured, Extent, write_measurements
 from hermes.tables import read_tsv
 from hermes.volume import Affine, Volume, VolumeError, read_nifti
@@ -79,15 +80,16 @@ def measure_case(canonical: Path, structures: list[str], row: dict[str, str]) ->
     """
     image = read_nifti(canonical / f"{row['case']}.nii.gz")
     path = canonical / f"{row['case']}_label.nii.gz"
-    label = None
+    label, misfits = None, {}
     if row["label_sha256"]:
         label = read_nifti(path, dtype=np.uint8).array
         _check(path, image.array, label, len(structures))
+        misfits = structure_misfits(image.array, label, row["modality"])
     counts = count(image.array, label, len(structures))
     extents = {
         name: extent
         for value, name in enumerate(structures, start=1)
-        if (extent := _extent(counts, value, image))
+        if (extent := _extent(counts, value, image, misfits.get(value, ())))
     }
     return CaseMeasured(
         row=row,
@@ -149,7 +151,7 @@ def count(
     return Counts((x.reshape(values, width), y.reshape(values, height), z), grey, bright)
 
 
-def _extent(counts: Counts, value: int, image: Volume) -> Extent | None:
+def _extent(counts: Counts, value: int, image: Volume, misfits: tuple[float, ...]) -> Extent | None:
     along = tuple(axis[value] for axis in counts.along)
     voxels = int(along[0].sum())
     if not voxels:
@@ -166,6 +168,7 @@ def _extent(counts: Counts, value: int, image: Volume) -> Extent | None:
         touches="".join(faces),
         mean_intensity=float(counts.grey[value] / voxels),
         voxels=voxels,
+        misfits=misfits,
     )
 
 

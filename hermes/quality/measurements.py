@@ -21,8 +21,10 @@ STRUCTURE_COLUMNS = (
     "superior_mm",
     "touches",
     "mean_intensity",
+    "misfits",
 )
-"""One row per case and structure present; the centroid in patient coordinates, L P S positive."""
+"""One row per case and structure present; the centroid in patient coordinates, L P S positive;
+misfits of `hermes.quality.fit`."""
 
 CASE_COLUMNS = ("body_left_mm", "body_posterior_mm", "body_superior_mm", "slices", "quantiles")
 """Added to the columns of convert's `cases.tsv`; slices z y x, quantiles at `PERCENTILES`."""
@@ -38,6 +40,7 @@ class Extent:
         touches: sides of the field of view it reaches, of the letters R L A P I S.
         mean_intensity: of the image under it, in the image's own unit.
         voxels: their number.
+        misfits: for each of `hermes.quality.fit.TURNS`; () where they could not be taken.
     """
 
     volume_ml: float
@@ -45,6 +48,7 @@ class Extent:
     touches: str
     mean_intensity: float
     voxels: int = 0
+    misfits: tuple[float, ...] = ()
 
     @property
     def cut(self) -> bool:
@@ -127,6 +131,7 @@ def _extents(case: CaseMeasured) -> Iterable[dict[str, object]]:
             *(f"{mm:.2f}" for mm in extent.centroid_mm),
             extent.touches,
             f"{extent.mean_intensity:.6g}",
+            " ".join(f"{misfit:.3g}" for misfit in extent.misfits),
         )
         yield dict(zip(STRUCTURE_COLUMNS, values, strict=True))
 
@@ -142,6 +147,7 @@ def read_measurements(cases: str | Path, structures: str | Path) -> list[CaseMea
             touches=row["touches"],
             mean_intensity=float(row["mean_intensity"]),
             voxels=int(row["voxels"]),
+            misfits=tuple(map(float, row["misfits"].split())),
         )
     return [_case(row, extents.get(row["case"], {})) for row in read_tsv(cases)]
 

@@ -19,12 +19,23 @@ from hermes.volume import Volume
 PANEL = 232
 """Pixels of the square that a slice is fitted into."""
 
-GAP = 4
-OPACITY = 0.35
-"""Of the reference's areas; their edges are opaque."""
+GAP = 10
+"""White pixels between the slices."""
+
+LEAST = 64
+"""Pixels of the shorter side; a thinner slab is stretched to it, and the picture says so."""
+
+OPACITY = 0.12
+"""Of the reference's areas, so that the image is seen through them; their edges are opaque."""
 
 CT_WINDOW = (-160.0, 240.0)
 """Soft tissue, in HU."""
+
+LUNG_WINDOW = (-1350.0, 150.0)
+"""Level -600, width 1500 HU: the usual one for lungs."""
+
+AERATED = frozenset({"left_lung", "right_lung", "lung_tumor", "trachea"})
+"""Structures that the window of soft tissue shows black or without their surroundings."""
 
 QUALITY = 82
 """Of the JPEG."""
@@ -47,8 +58,8 @@ def draw(
     Returns:
         A JPEG as a data address.
     """
-    window = CT_WINDOW if case.modality == "ct" else _spread(case)
-    sheet = Image.new("RGB", (3 * PANEL + 2 * GAP, PANEL))
+    window = _window(case)
+    sheet = Image.new("RGB", (3 * PANEL + 2 * GAP, PANEL), "white")
     for axis, index in enumerate(case.slices):
         spacing = [mm for place, mm in enumerate(scan.spacing_mm) if place != axis]
         grey = _grey(_cut(scan.array, axis, index), window, inverted=case.modality == "pet")
@@ -59,6 +70,21 @@ def draw(
     buffer = io.BytesIO()
     sheet.save(buffer, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def shown_values(label: UInt8[np.ndarray, "z y x"] | None, case: CaseMeasured) -> list[int]:
+    """Canonical values that the drawn planes show, ascending."""
+    if label is None:
+        return []
+    planes = (_cut(label, axis, index).ravel() for axis, index in enumerate(case.slices))
+    return [int(value) for value in np.unique(np.concatenate(list(planes))) if value]
+
+
+def _window(case: CaseMeasured) -> tuple[float, float]:
+    """Grey values from black to white."""
+    if case.modality != "ct":
+        return _spread(case)
+    return LUNG_WINDOW if AERATED & set(case.structures) else CT_WINDOW
 
 
 def _spread(case: CaseMeasured) -> tuple[float, float]:
@@ -88,16 +114,20 @@ def _panel(
     spacing_mm: Sequence[float],
     colours: list[str],
 ) -> Image.Image:
-    """One slice with square millimetres, in the middle of a black square."""
+    """One slice with square millimetres, unless it is a thin slab, in a black square."""
     height, width = (n * mm for n, mm in zip(grey.shape, spacing_mm, strict=True))
     scale = PANEL / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    true = width * scale, height * scale
+    size = max(LEAST, round(true[0])), max(LEAST, round(true[1]))
     picture = Image.fromarray(grey).resize(size, Image.Resampling.BICUBIC).convert("RGB")
     if values is not None:
         enlarged = np.asarray(Image.fromarray(values).resize(size, Image.Resampling.NEAREST))
         picture = Image.fromarray(_overlay(np.asarray(picture), enlarged, colours))
     panel = Image.new("RGB", (PANEL, PANEL))
     panel.paste(picture, ((PANEL - size[0]) // 2, (PANEL - size[1]) // 2))
+    if min(true) < LEAST - 1:
+        text = f"thickness drawn {LEAST / min(true):.2g} times"
+        ImageDraw.Draw(panel).text((4, PANEL - 30), text, "#ddd", ImageFont.load_default(11))
     return panel
 
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
 from hermes.quality.anatomy import (
-    BODY,
     DIRECTIONS,
     RELATIONS,
+    TURNED,
     Relation,
     Verdict,
     describe,
@@ -17,15 +17,19 @@ from hermes.quality.anatomy import (
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding
 from hermes.quality.measurements import CaseMeasured
-from hermes.words import some
+from hermes.quality.pairing import better_turned
 
 CHECK = "position"
 
 MOST_CASES = 0.5
 """ASSUME: share of the cases with one and the same fault that makes it the dataset's fault."""
 
+MAY_BE = {**TURNED, "left_of": "mirrored"}
 WORDS = {"left_of": "left and right", "above": "head and foot", "in_front_of": "front and back"}
 DARKNESS = "darker and brighter"
+
+UNSEEN = ": look at the pictures"
+"""Ends what is said of directions that no structure shows."""
 
 
 def check_places(
@@ -36,7 +40,9 @@ def check_places(
     verdicts = {case.name: judge_case(case, relations) for case in cases if case.structures}
     unsound = {name: verdict for name, verdict in verdicts.items() if not verdict.sound}
     common, left = _common(facts, verdicts, unsound)
-    findings = common + [_finding(facts, name, verdict) for name, verdict in left.items()]
+    findings = common + [
+        _finding(facts, case, left[case.name]) for case in cases if case.name in left
+    ]
     return findings + _reach(facts, verdicts, findings)
 
 
@@ -70,7 +76,7 @@ def _dataset_text(
     facts: DatasetFacts, verdict: Verdict, fault: Hashable, names: Mapping[str, str]
 ) -> str:
     if isinstance(fault, Relation):
-        return f"{sentence(fault, names)}{_hint(fault)}"
+        return f"{sentence(fault, names)}{_hint(fault, verdict)}"
     text = describe(verdict, names)
     if verdict.exchanged:
         one, other = (facts.label(name).value for name in verdict.exchanged)
@@ -78,19 +84,22 @@ def _dataset_text(
     return text
 
 
-def _hint(relation: Relation) -> str:
-    """A side of the body alone cannot tell a mirrored scan from an odd structure."""
-    return ": mirrored?" if BODY in (relation.structure, relation.other) else ""
+def _hint(relation: Relation, verdict: Verdict) -> str:
+    """One relation alone cannot tell a scan that is turned over from an odd structure."""
+    alone = relation.relation in TURNED and verdict.judged[relation.relation] == 1
+    return f": the scan may be {MAY_BE[relation.relation]}" if alone else ""
 
 
-def _finding(facts: DatasetFacts, case: str, verdict: Verdict) -> Finding:
+def _finding(facts: DatasetFacts, case: CaseMeasured, verdict: Verdict) -> Finding:
     names = {label.structure: label.name for label in facts.labels}
     text = describe(verdict, names)
-    if verdict.turned == ("left_of",):
-        text += "; or organs on the other side from birth (situs inversus)"
+    if verdict.turned and better_turned(facts, case) in [TURNED[way] for way in verdict.turned]:
+        text += ": the reference alone, for the scan fits it better when it is turned back"
+    elif verdict.turned == ("left_of",):
+        text += ": scan and reference; or organs on the other side from birth (situs inversus)"
     elif len(verdict.broken) == 1 and not verdict.exchanged:
-        text += _hint(verdict.broken[0])
-    return Finding(facts.name, case, "error" if verdict.grave else "warning", CHECK, text)
+        text += _hint(verdict.broken[0], verdict)
+    return Finding(facts.name, case.name, "error" if verdict.grave else "warning", CHECK, text)
 
 
 def _reach(
@@ -104,7 +113,8 @@ def _reach(
     seen = [f"{WORDS.get(kind, DARKNESS)} in {judged[kind]}" for kind in RELATIONS if judged[kind]]
     found = []
     if blind:
-        text = f"{some(blind)} cannot be told from these structures: look at the pictures"
+        what = "orientation" if len(blind) == len(DIRECTIONS) else ", ".join(blind)
+        text = f"{what} cannot be checked{UNSEEN}"
         found.append(Finding(facts.name, "", "note", CHECK, text))
     if seen and not findings:
         text = f"holds where it can be checked: {', '.join(seen)} cases"

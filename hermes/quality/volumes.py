@@ -5,11 +5,13 @@ Lesions may have any size and are not judged.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from hermes.quality.anatomy import Relation, exchange_excluded
 from hermes.quality.facts import DatasetFacts, LabelFacts
 from hermes.quality.finding import Finding, figure, span, times
 from hermes.quality.measurements import CaseMeasured, Extent
@@ -81,12 +83,22 @@ def _usual(extents: Sequence[Extent]) -> Usual:
     return Usual(math.exp(median), max(sigma, SIGMA_FLOOR), len(volumes), is_whole)
 
 
-def check_volumes(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
-    """All checks of volumes of one dataset; what concerns a whole dataset is said once."""
+Excluded = Callable[[str, str], bool]
+"""Whether the names of two structures cannot have been exchanged."""
+
+
+def check_volumes(
+    facts: DatasetFacts, cases: Sequence[CaseMeasured], relations: Sequence[Relation]
+) -> list[Finding]:
+    """All checks of volumes of one dataset; what concerns a whole dataset is said once.
+
+    An exchange of two labels is not suspected where the relations speak against it.
+    """
+    excluded = partial(exchange_excluded, cases, relations)
     usual = usual_volumes(cases)
     organs = [label for label in facts.labels if label.kind != "lesion"]
-    doubted, found = _against_adults(facts, organs, usual)
-    found += _against_published(facts, usual, doubted)
+    doubted, found = _against_adults(facts, organs, usual, excluded)
+    found += _against_published(facts, usual, doubted, excluded)
     scaled = {case.name: scale for case in cases if (scale := _common_ratio(case, organs, usual))}
     found += [_scale_finding(facts, name, *scale) for name, scale in scaled.items()]
     for case in cases:
@@ -96,7 +108,10 @@ def check_volumes(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Fi
 
 
 def _against_adults(
-    facts: DatasetFacts, organs: Sequence[LabelFacts], usual: Mapping[str, Usual]
+    facts: DatasetFacts,
+    organs: Sequence[LabelFacts],
+    usual: Mapping[str, Usual],
+    excluded: Excluded,
 ) -> tuple[set[str], list[Finding]]:
     """Structures whose median no adult has, and what is said of them."""
     found, doubted = [], set()
@@ -112,13 +127,13 @@ def _against_adults(
             f"{label.name} (value {label.value}): median {figure(typical.median_ml)} ml of "
             f"{counted(typical.count, 'case')}; adults have {span(*bounds)} ml"
         )
-        hint = _better(facts, label, usual)
+        hint = _better(facts, label, usual, excluded)
         found.append(Finding(facts.name, "", "error", "adult volumes", f"{message}{hint}"))
     return doubted, found
 
 
 def _against_published(
-    facts: DatasetFacts, usual: Mapping[str, Usual], doubted: set[str]
+    facts: DatasetFacts, usual: Mapping[str, Usual], doubted: set[str], excluded: Excluded
 ) -> list[Finding]:
     """Medians against those on the card."""
     found = []
@@ -130,7 +145,7 @@ def _against_published(
         if max(ratio, 1 / ratio) < PUBLISHED_RATIO:
             continue
         doubted.add(label.structure)
-        hint = _better(facts, label, usual)
+        hint = _better(facts, label, usual, excluded)
         message = (
             f"{label.name} (value {label.value}): median {figure(typical.median_ml)} ml, "
             f"published {figure(label.median_ml)} ml{hint}"
@@ -140,12 +155,14 @@ def _against_published(
     return found
 
 
-def _better(facts: DatasetFacts, label: LabelFacts, usual: Mapping[str, Usual]) -> str:
+def _better(
+    facts: DatasetFacts, label: LabelFacts, usual: Mapping[str, Usual], excluded: Excluded
+) -> str:
     """The label with which this one may have changed places: each fits the other's expectation."""
     mine, gains = usual[label.structure].median_ml, []
     for other in facts.labels:
         theirs = usual.get(other.structure)
-        if other == label or theirs is None:
+        if other == label or theirs is None or excluded(label.structure, other.structure):
             continue
         if not (_fits(facts, other, mine) and _fits(facts, label, theirs.median_ml)):
             continue

@@ -10,7 +10,7 @@ TEST_CROP = {
     "the answer",
 }
 SPLIT = {
-    "paper": "the paper's rule, as on each card, drawn with the seed {seed}",
+    "paper": "the paper's rule, as on each card: {how}",
     "reference": "the published code's lists, where they hold the dataset; else its card's rule",
 }
 MODALITY_NAMES = {
@@ -50,7 +50,11 @@ def window_text(window: Mapping) -> str:
 
 
 def points(
-    protocol: Mapping, preprocess: Mapping, datasets: Sequence[str], modalities: Sequence[str]
+    protocol: Mapping,
+    preprocess: Mapping,
+    datasets: Sequence[str],
+    modalities: Sequence[str],
+    drawn: Sequence[str],
 ) -> list[Point]:
     """The points of a study's protocol.
 
@@ -59,6 +63,7 @@ def points(
         preprocess: the study's section.
         datasets: of the study.
         modalities: that occur in them.
+        drawn: datasets of which the rule draws patients; the others' subsets are given.
     """
     cropped = [name for name in datasets if name in preprocess["body_crop"]]
     spacing = preprocess["spacing_mm"]
@@ -66,7 +71,7 @@ def points(
     found = [
         Point(
             "Split",
-            SPLIT[protocol["split"]].format(**protocol),
+            SPLIT[protocol["split"]].format(how=_drawn(datasets, drawn, protocol["seed"])),
             "its own lists of cases",
             protocol["split"] == "reference",
         ),
@@ -96,6 +101,15 @@ def points(
         ),
     ]
     return found
+
+
+def _drawn(datasets: Sequence[str], drawn: Sequence[str], seed: int) -> str:
+    """Where chance has a part in the split, and where it has none."""
+    given = [name for name in datasets if name not in drawn]
+    if not drawn:
+        return "its subsets are given, nothing is drawn"
+    text = f"drawn with the seed {seed}"
+    return f"{text}; the subsets of {', '.join(given)} are given" if given else text
 
 
 def _test_text(protocol: Mapping, cropped: Sequence[str], datasets: Sequence[str]) -> str:

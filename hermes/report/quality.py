@@ -5,7 +5,7 @@ One file without anything from elsewhere: pictures and charts stand in the page.
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from hermes.quality.finding import Finding, read_findings, worst, write_findings
 from hermes.quality.measurements import read_measurements
 from hermes.report.protocol import points
 from hermes.report.provenance import commit
-from hermes.report.quality_sections import MARKS, Dataset, section
+from hermes.report.quality_sections import MARKS, WITHIN_PATIENT, Dataset, section
 from hermes.split.rule import SplitError
 from hermes.split.stage import assign_cases
 from hermes.tables import read_tsv
-from hermes.words import some
+from hermes.words import counted, some
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ SPLIT_LEVELS = {
     "unused": "warning",
 }
 """Of the topics of a split's notes."""
+
+DRAWN = ("fraction", "official_test")
+"""Rules of a split that draw patients."""
 
 
 def run(
@@ -85,8 +88,14 @@ def run(
     add_duplicates(datasets, trained)
     everything = [finding for each in datasets for finding in each.gravest_first()]
     write_findings(tsv, everything)
+    drawn = [
+        each.name
+        for each, how in zip(datasets, splits, strict=True)
+        if how["rule"]["rule"] in DRAWN
+    ]
     with writing(html) as aside:
-        aside.write_text(render(datasets, study, protocol, preprocess), encoding="utf-8")
+        page = render(datasets, study, protocol, preprocess, drawn)
+        aside.write_text(page, encoding="utf-8")
     marks = Counter(MARKS[worst(each.findings)][1].lower() for each in datasets)
     logger.info("%s: %s", study["study"], ", ".join(f"{n} {word}" for word, n in marks.items()))
 
@@ -105,6 +114,22 @@ def add_split(dataset: Dataset, how: Mapping, lists: str) -> None:
         text = f"{note.note}: {some(note.patients)}" if note.patients else note.note
         level = SPLIT_LEVELS[note.topic]
         dataset.findings.append(Finding(dataset.name, "", level, "split", text))
+    dataset.findings += _within_patient(dataset)
+
+
+def _within_patient(dataset: Dataset) -> list[Finding]:
+    """Patients of whom one part is trained on and another tested on."""
+    sides = defaultdict(set)
+    for case in dataset.cases:
+        sides[case.patient].add(dataset.split[case.name])
+    shared = [patient for patient, held in sides.items() if held >= {"train", "test"}]
+    if not shared:
+        return []
+    text = (
+        f"{WITHIN_PATIENT} ({counted(len(shared), 'patient')}: {some(shared)}): scores do not say "
+        "how well a new patient is segmented"
+    )
+    return [Finding(dataset.name, "", "note", "split", text)]
 
 
 def add_duplicates(datasets: Sequence[Dataset], trained: Collection[str]) -> None:
@@ -121,9 +146,13 @@ def add_duplicates(datasets: Sequence[Dataset], trained: Collection[str]) -> Non
 
 
 def render(
-    datasets: Sequence[Dataset], study: Mapping, protocol: Mapping, preprocess: Mapping
+    datasets: Sequence[Dataset],
+    study: Mapping,
+    protocol: Mapping,
+    preprocess: Mapping,
+    drawn: Sequence[str],
 ) -> str:
-    """The page as HTML."""
+    """The page as HTML; `drawn` are the datasets of which the split draws patients."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -131,12 +160,13 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    names = [each.name for each in datasets]
     modalities = dict.fromkeys(case.modality for each in datasets for case in each.cases)
     return environment.get_template(TEMPLATE).render(
         study=study,
         commit=commit(),
         datasets=[section(each) for each in datasets],
-        protocol=points(protocol, preprocess, [each.name for each in datasets], list(modalities)),
+        protocol=points(protocol, preprocess, names, list(modalities), drawn),
         shared=list(
             {
                 f.message: f

@@ -24,7 +24,17 @@ CT_RANGE = (-1050.0, 800.0)
 """HU shown of a CT; bone and metal beyond."""
 
 LEAST_DECADES = 0.8
-"""Of a logarithmic axis, so that it has two marks at least."""
+"""Of a logarithmic axis, so that the finest of `DIVISIONS` gives `LEAST_TICKS`."""
+
+LEAST_TICKS = 3
+DIVISIONS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+"""Of a decade, from coarse to fine."""
+
+CUT = "#6b8499"
+"""Dots of structures that the field of view cuts."""
+
+FEW, FEW_SIZE, MANY_SIZE = 30, 6.0, 3.5
+"""Dots up to which they are large, and both diameters in pixels."""
 
 STRIP_WIDTH, STRIP_HEIGHT = 380, 18
 
@@ -46,14 +56,16 @@ def text(x: Number, y: Number, words: str, anchor: str = "start", colour: str = 
     )
 
 
-def dots(points: Iterable[tuple[Number, Number]], colour: str, size: Number = 3.5) -> str:
-    """Dots as one path of strokes without length."""
-    path = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in points)
+def dots(points: Iterable[tuple[Number, Number]], colour: str) -> str:
+    """Dots as one path of strokes without length; larger where there are few."""
+    places = list(points)
+    size = FEW_SIZE if len(places) <= FEW else MANY_SIZE
+    path = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places)
     if not path:
         return ""
     return (
         f'<path d="{path}" stroke="{colour}" stroke-width="{size:g}" stroke-linecap="round" '
-        'stroke-opacity="0.55" fill="none"/>'
+        'stroke-opacity="0.8" fill="none"/>'
     )
 
 
@@ -71,11 +83,15 @@ class LogScale:
         return self.left + share * (self.right - self.left)
 
     def ticks(self) -> list[float]:
-        """Round values inside the axis: decades, or 1-2-5 where decades are few."""
+        """Round values inside the axis, three at least: decades, and between them if need be."""
         decades = range(math.floor(self.low), math.ceil(self.high) + 1)
-        steps = (1,) if self.high - self.low > 2.2 else (1, 2, 5)
-        values = [step * 10.0**decade for decade in decades for step in steps]
-        return [v for v in values if self.low <= math.log10(v) <= self.high]
+        found: list[float] = []
+        for steps in DIVISIONS:
+            values = [step * 10.0**decade for decade in decades for step in steps]
+            found = [v for v in values if self.low <= math.log10(v) <= self.high]
+            if len(found) >= LEAST_TICKS:
+                break
+        return found
 
 
 def axis_chart(values: Sequence[Sequence[Number]], unit: str, title: str) -> str:
@@ -144,13 +160,22 @@ def grey_chart(quantiles: Mapping[str, Sequence[Sequence[Number]]]) -> str:
         )
         if len(bands) > 1:
             parts.append(text(358, 14 + 13 * list(bands).index(name), name.upper(), "end", colour))
-    for place, value, anchor in (
-        (8, low, "start"),
-        (185, (low + high) / 2, "middle"),
-        (362, high, "end"),
-    ):
-        parts.append(text(place, 93, figure(value), anchor))
+    for value in round_values(low, high):
+        place = 8 + 354 * (value - low) / (high - low)
+        anchor = "start" if place < 20 else "end" if place > 350 else "middle"
+        parts += [_line(place, 78, place, 82, "#999"), text(place, 93, figure(value), anchor)]
     return svg(370, 98, f"Distribution of grey values from {figure(low)} to {figure(high)}", parts)
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """Three to six round values between two: multiples of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(high - low))
+    steps = [part * power / 10 for part in (50, 20, 10, 5, 2)]
+    for step in steps:
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first + 1 >= LEAST_TICKS:
+            break
+    return [number * step for number in range(first, last + 1)]
 
 
 def _grey_range(quantiles: Mapping[str, Sequence[Sequence[Number]]]) -> tuple[float, float]:
@@ -202,7 +227,7 @@ def volume_strip(
         left, right = (min(max(scale(b), 0), STRIP_WIDTH) for b in bounds)
         width = max(right - left, 0)
         parts.append(f'<rect x="{left:.1f}" y="5" width="{width:.1f}" height="8" fill="#e3e8ec"/>')
-    for volumes, colour in ((cut, "#9fb4c5"), (whole, DOT)):
+    for volumes, colour in ((cut, CUT), (whole, DOT)):
         jitter = [(index * GOLDEN % 1 - 0.5) * 8 for index in range(len(volumes))]
         places = zip(volumes, jitter, strict=True)
         parts.append(dots([(scale(v), middle + j) for v, j in places], colour))

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hermes.quality.facts import DatasetFacts, LabelFacts
-from hermes.quality.finding import Finding, figure, span, worst
+from hermes.quality.finding import Finding, figure, gravest_first, span, worst
 from hermes.quality.measurements import CaseMeasured, Extent
+from hermes.quality.places import UNSEEN
 from hermes.quality.volumes import Usual, rate, usual_volumes
 from hermes.report import quality_charts as charts
 from hermes.report.protocol import MODALITY_NAMES, window_text
-from hermes.words import counted
+from hermes.words import counted, some
 
 SHOWN = 12
 """Findings of a level that the page lists; the rest are in the table beside it."""
@@ -25,6 +26,9 @@ MARKS = {
     "note": ("sound", "Sound"),
     "ok": ("sound", "Sound"),
 }
+
+WITHIN_PATIENT = "parts of one scan are trained on and tested on"
+"""Begins the note on a split within patients, and stands in the overview."""
 
 
 @dataclass
@@ -44,7 +48,7 @@ class Dataset:
 
     def gravest_first(self) -> list[Finding]:
         """Findings, the gravest first."""
-        return sorted(self.findings, key=lambda finding: -finding.severity)
+        return gravest_first(self.findings)
 
 
 def section(dataset: Dataset) -> dict[str, Any]:
@@ -60,6 +64,8 @@ def section(dataset: Dataset) -> dict[str, Any]:
         "word": word,
         "levels": levels,
         "headline": _headline(head, levels),
+        "caveats": caveats(found),
+        "unseen": any(f.message.endswith(UNSEEN) for f in found),
         "more": max(0, len(doubts) - 1),
         "groups": [(level, *_shown(found, level)) for level in ("error", "warning", "note")],
         "passed": [finding for finding in found if finding.level == "ok"],
@@ -79,9 +85,41 @@ def _headline(head: Finding | None, levels: Mapping[str, int]) -> str:
     return f"nothing in doubt: {counted(levels['ok'], 'check')} passed{notes}"
 
 
-def _shown(findings: Sequence[Finding], level: str) -> tuple[list[Finding], int]:
-    """The first findings of a level, and how many more there are."""
-    of_level = [finding for finding in findings if finding.level == level]
+def caveats(findings: Sequence[Finding]) -> list[str]:
+    """What no mark says, and everybody should know: unseen directions, splits within patients."""
+    said = [f.message for f in findings if f.message.endswith(UNSEEN)]
+    within = any(f.message.startswith(WITHIN_PATIENT) for f in findings)
+    return said + ([WITHIN_PATIENT] if within else [])
+
+
+@dataclass(frozen=True)
+class Line:
+    """Findings that say the same, as one line of the page."""
+
+    level: str
+    check: str
+    case: str
+    message: str
+
+
+def folded(findings: Sequence[Finding]) -> list[Line]:
+    """One line for findings with one message, and for those of one check on one case."""
+    cases: dict[tuple[str, str, str], list[str]] = {}
+    for f in findings:
+        cases.setdefault((f.level, f.check, f.message), []).append(f.case)
+    lines: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (level, check, message), names in cases.items():
+        key = level, check, tuple(names) if any(names) else (message,)
+        lines.setdefault(key, []).append(message)
+    return [
+        Line(level, check, "" if messages[0] in names else some(names), "; ".join(messages))
+        for (level, check, names), messages in lines.items()
+    ]
+
+
+def _shown(findings: Sequence[Finding], level: str) -> tuple[list[Line], int]:
+    """The first lines of a level, and how many more there are."""
+    of_level = folded([finding for finding in findings if finding.level == level])
     return of_level[:SHOWN], max(0, len(of_level) - SHOWN)
 
 
@@ -148,7 +186,7 @@ def structures(dataset: Dataset) -> list[dict[str, Any]]:
             "label": label,
             "present": f"{len(extents)} of {referenced}",
             "cut": sum(extent.cut for extent in extents.values()),
-            "adults": span(*bounds) if bounds else "any",
+            "adults": _plausible(bounds, list(extents.values())),
             "median": "",
             "strip": "",
         }
@@ -165,6 +203,14 @@ def structures(dataset: Dataset) -> list[dict[str, Any]]:
             )
         rows.append(row)
     return rows
+
+
+def _plausible(bounds: tuple[float, float] | None, extents: Sequence[Extent]) -> str:
+    """Volumes that a whole structure may have; a cut one that is small is not judged."""
+    if bounds is None:
+        return "any"
+    all_cut = extents and all(extent.cut for extent in extents)
+    return "cut: not judged" if all_cut else span(*bounds)
 
 
 def _doubted(
