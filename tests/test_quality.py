@@ -119,6 +119,13 @@ def test_what_the_comparison_could_not_see_is_said(tmp_path):
     assert said.endswith("one that is mirrored would be seen in 1 of 2 cases")
 
 
+def test_where_no_case_could_show_it_there_is_a_note(tmp_path):
+    labels = [label | {"kind": "lesion"} for label in facts()["labels"]]
+    found = [f for f in findings(tmp_path, bodies(2), labels=labels) if f.check == "pairing"]
+    assert [f.level for f in found] == ["note"]
+    assert found[0].message.startswith("whether an image is mirrored against its reference cannot")
+
+
 def test_lesions_say_nothing_of_whether_image_and_reference_belong_together(tmp_path):
     labels = [label | {"kind": "lesion"} for label in facts()["labels"]]
     cases = bodies(2)

@@ -28,6 +28,9 @@ LEAST = 64
 OPACITY = 0.12
 """Of the reference's areas, so that the image is seen through them; their edges are opaque."""
 
+SHADE = 0.4
+"""Brightness left of the image just outside of an edge."""
+
 CT_WINDOW = (-160.0, 240.0)
 """Soft tissue, in HU."""
 
@@ -134,13 +137,14 @@ def _panel(
 def _overlay(
     picture: UInt8[np.ndarray, "r c 3"], values: UInt8[np.ndarray, "r c"], colours: list[str]
 ) -> UInt8[np.ndarray, "r c 3"]:
-    """Paint the reference: areas faint, edges full."""
+    """Paint the reference: areas faint, edges full and shaded outside, to be seen on any grey."""
     table = np.array([(0, 0, 0), *map(ImageColor.getrgb, colours)], np.float32)
     inner = np.pad(values, 1, mode="edge")
     neighbours = (inner[:-2, 1:-1], inner[2:, 1:-1], inner[1:-1, :-2], inner[1:-1, 2:])
     edge = np.any([values != other for other in neighbours], axis=0)
     share = np.where(values > 0, np.where(edge, 1.0, OPACITY), 0.0)[..., None]
-    return (picture * (1 - share) + table[values] * share).astype(np.uint8)
+    shade = np.where(edge & (values == 0), SHADE, 1.0)[..., None]
+    return (picture * shade * (1 - share) + table[values] * share).astype(np.uint8)
 
 
 def _mark(panel: Image.Image, letters: tuple[str, str, str, str]) -> None:
