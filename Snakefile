@@ -11,6 +11,8 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_data.smk"
+include: "workflow/rules/common_report.smk"
 include: "workflow/rules/raw.smk"
 include: "workflow/rules/convert.smk"
 include: "workflow/rules/preprocess.smk"

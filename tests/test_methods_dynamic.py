@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from hermes.losses import bce_dice_loss
 from hermes.models import ModelOutput, build_model, load_model, save_model
-from hermes.models.build import method_of
+from hermes.models.build import label_of, method_of
 from hermes.models.dynamic_head import GroupNormReLU, split_parameters
 
 
@@ -205,7 +205,7 @@ def test_wrong_embedding_options_are_refused(options, message):
 
 def test_tables_say_whether_text_was_used():
     titles = {
-        method_of(spec).title_of(spec)
+        label_of(method_of(spec).title, spec)
         for spec in (
             spec_of("clip_driven"),
             spec_of("clip_driven", embedding="one_hot"),

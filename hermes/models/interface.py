@@ -71,11 +71,6 @@ class Method:
     pools: bool = False
     remark: Callable[["ModelSpec"], str] | None = None
 
-    def title_of(self, spec: "ModelSpec") -> str:
-        """The title, with the remark in brackets where there is one."""
-        remark = self.remark(spec) if self.remark else ""
-        return f"{self.title} ({remark})" if remark else self.title
-
 
 def as_given(x: Tensor) -> AbstractContextManager[None]:
     """Autocast off, for arithmetic in the type that its arguments have."""

@@ -1,0 +1,123 @@
+# What the rules of training and reporting use: tables, their scores and models, what a run builds.
+
+
+def tables():
+    """The tables of a study; the paper's also under the name that the configured study has."""
+    own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
+    return (
+        [*own, *(f"results/table{n}.csv" for n in (1, 2, 3, 5))]
+        if "table2" in PLAN.tables
+        else own
+    )
+
+
+def everything():
+    """What a study builds when no target is named."""
+    if not PLAN.tables:
+        raise WorkflowError(
+            f"study {STUDY}: no table in config/tables.yaml scores it, so nothing would be trained; "
+            f"add one with `study: {STUDY}`, or name a target"
+        )
+    pictures = [
+        f"{RESULTS}/figures/overlay_{name}.png" for name in trained() if runs_on(name)
+    ]
+    return [
+        *tables(),
+        *pictures,
+        f"{RESULTS}/quality.html",
+        f"{RESULTS}/LICENSES.md",
+    ]
+
+
+def scores(table):
+    """Score files that a table is made of."""
+    return [
+        f"{RESULTS}/scores/{run}/{dataset}.tsv"
+        for run, dataset in PLAN.tables[table].scored()
+    ]
+
+
+def models(table):
+    """Descriptions of the models that a table compares."""
+    runs = dict.fromkeys(run for run, _ in PLAN.tables[table].scored())
+    return [f"{RESULTS}/models/{run}/model.json" for run in runs]
+
+
+def table_layout(name):
+    """A table as plain data: columns, and rows with the run of every dataset."""
+    table = PLAN.tables[name]
+    cards = [PLAN.cards[dataset] for dataset in table.datasets()]
+    return {
+        "title": table.title,
+        "columns": [asdict(column) for column in table.columns],
+        "rows": [row.model_dump() for row in table.rows],
+        "average": table.average,
+        "reference": table.reference,
+        "left_out": list(table.left_out),
+        "within_patient": [c.title for c in cards if c.split.within_patient],
+    }
+
+
+def compared():
+    """Networks that table 2 compares: a row each, a traditional one by the network of one dataset."""
+    rows = PLAN.tables["table2"].rows if "table2" in PLAN.tables else ()
+    runs = {row.model: PLAN.runs[next(iter(row.runs.values()))] for row in rows}
+    return [
+        {
+            "model": model,
+            "method": run.method,
+            "backbone": run.backbone,
+            "options": run.options,
+            "each": len(run.datasets) == 1,
+        }
+        for model, run in runs.items()
+    ]
+
+
+def split_files(table):
+    """Dataset -> split file, for the datasets of a table."""
+    names = PLAN.tables[table].datasets()
+    return {name: f"{RESULTS}/splits/{name}.tsv" for name in names}
+
+
+def score_files(table):
+    """Run -> dataset -> score file."""
+    files = {}
+    for run, dataset in PLAN.tables[table].scored():
+        files.setdefault(run, {})[dataset] = f"{RESULTS}/scores/{run}/{dataset}.tsv"
+    return files
+
+
+def published(table):
+    """The paper's numbers for a table; empty where it has none."""
+    name = PLAN.tables[table].published
+    return f"config/published/{name}" if name else ""
+
+
+def study_facts():
+    """What a sidecar says of the study."""
+    settings = PLAN.study.model_dump(mode="json")
+    text = json.dumps(
+        [settings, {n: c.model_dump(mode="json") for n, c in PLAN.cards.items()}]
+    )
+    return {
+        "study": STUDY,
+        "title": PLAN.study.title,
+        "label": PLAN.study.label,
+        "protocol": PLAN.study.protocol.model_dump(),
+        "preprocess": PLAN.study.preprocess.model_dump(
+            mode="json", exclude={"blocks"}, exclude_none=True
+        ),
+        "seed": PLAN.study.seed,
+        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def scored():
+    """(run, dataset) pairs that any table of the study scores."""
+    return [pair for table in PLAN.tables.values() for pair in table.scored()]
+
+
+def runs_on(dataset):
+    """Runs that a table of the study scores on a dataset."""
+    return list(dict.fromkeys(run for run, name in scored() if name == dataset))
