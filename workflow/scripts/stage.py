@@ -6,7 +6,8 @@ plain line on what went wrong and where to read more. VALUES decide the result, 
 reruns the rule; PATHS (with threads and device) say where things lie on this machine.
 
 Two of the paths are for this script: `ranks`, processes that the stage is run in (not where
-`torchrun` has started this one already), and `strict`, which pins arithmetic before torch is loaded.
+`torchrun` has started this one already), and `strict`, which pins arithmetic before torch is
+loaded.
 """
 
 import importlib
