@@ -15,6 +15,7 @@ from hermes.registry import (
     load_structures,
     tasks_of,
 )
+from hermes.schema import Card
 
 app = typer.Typer(
     help="Context-prior learning for universal 3D medical image segmentation.\n\n"
@@ -35,12 +36,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Cases read at the same time."
 @app.command()
 def datasets(config: Config = Path("config")) -> None:
     """List the dataset cards: images, classes, modality, licence, how to get a copy."""
-    structures = _structures("datasets", config)
-    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
-    try:
-        cards = load_cards(config / "datasets", names, structures)
-    except (RegistryError, OSError) as error:
-        _fail("datasets", error)
+    cards = _cards("datasets", config)
     for card in cards.values():
         images = card.published.images if card.published else "-"
         typer.echo(
@@ -57,12 +53,7 @@ def models(config: Config = Path("config")) -> None:
     """List the methods and their backbones: parameters, multiply-accumulates, source."""
     from hermes.models.listing import list_models
 
-    structures = _structures("models", config)
-    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
-    try:
-        cards = load_cards(config / "datasets", names, structures)
-    except (RegistryError, OSError) as error:
-        _fail("models", error)
+    cards = _cards("models", config)
     upstream = {card.name: card.tasks for card in cards.values() if card.role == "upstream"}
     typer.echo(f"{'method':14} {'backbone':10} {'parameters':>12} {'GMAC':>8}  paper")
     for entry in list_models(upstream, MODALITIES, "amos_ct"):
@@ -70,10 +61,10 @@ def models(config: Config = Path("config")) -> None:
             f"{entry.method:14} {entry.backbone:10} {entry.parameters:12,} {entry.gmac:8.1f}  "
             f"{entry.paper}"
         )
+    tasks = {task for each in upstream.values() for task in each}
     typer.echo(
-        f"\n32 base channels, {len(tasks_of(c for c in cards.values() if c.role == 'upstream'))} "
-        "tasks of eleven datasets; a traditional network is trained per dataset and has only its "
-        "outputs. GMAC: 1x1x128x128x128, asked for the classes of AMOS CT."
+        f"\n32 base channels, {len(tasks)} tasks of {len(upstream)} datasets; a traditional "
+        "network is trained per dataset and has only its outputs. GMAC: 1x1x128x128x128, asked for the classes of AMOS CT."
     )
 
 
@@ -209,6 +200,16 @@ def predict(
     for value, name in answer.names.items():
         count = int((answer.label.array == value).sum())
         typer.echo(f"{value:3} {name:32} {count * voxel_ml:10.1f} ml")
+
+
+def _cards(command: str, config: Path) -> dict[str, Card]:
+    """Every dataset's card, by name."""
+    structures = _structures(command, config)
+    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
+    try:
+        return load_cards(config / "datasets", names, structures)
+    except (RegistryError, OSError) as error:
+        _fail(command, error)
 
 
 def _structures(command: str, config: Path) -> dict[str, Structure]:

@@ -12,7 +12,7 @@ from hermes.download.needs import check_accept
 from hermes.download.sizes import free_bytes
 from hermes.download.survey import report, survey
 from hermes.registry import RegistryError, read_yaml
-from hermes.study import Plan, load_plan
+from hermes.study import Plan, load_plan, names_in
 
 DATA = Path("data")
 """Where the workflow keeps its data; archives, which studies share, lie in `archives` below it."""
@@ -43,12 +43,12 @@ def tell_needs(
     plan = load_plan(
         config,
         study,
-        without=_names(settings["without"]) if without is None else without,
+        without=names_in(settings["without"]) if without is None else without,
         protocol={**(settings["protocol"] or {}), **(protocol or {})},
     )
     if plan.study.kind == "phantom":
         raise RegistryError(f"study {study} makes its scans itself: it needs nothing")
-    accepted = [*_names(settings["accept"]), *accept]
+    accepted = [*names_in(settings["accept"]), *accept]
     check_accept(accepted, [path.stem for path in (config / "datasets").glob("*.yaml")])
     standings = survey(
         plan.cards,
@@ -80,11 +80,6 @@ def read_switches(texts: Iterable[str]) -> dict[str, Any]:
         if not given:
             raise RegistryError(f"protocol: {text!r}: give SWITCH=VALUE, such as split=reference")
     return switches
-
-
-def _names(value: str | Sequence[str] | None) -> list[str]:
-    """Return a list of the configuration, which may also be written as words and commas."""
-    return value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
 
 
 def _paragraph(text: str) -> str:

@@ -108,6 +108,11 @@ class Plan:
         return [name for name in self.runs if name in scored]
 
 
+def names_in(value: str | Sequence[str] | None) -> list[str]:
+    """A list of the configuration; on the command line also words parted by commas or spaces."""
+    return value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
+
+
 def load_study(path: str | Path, known_datasets: Iterable[str]) -> Study:
     """Read and check one study; every dataset it names must have a card."""
     path = Path(path)

@@ -13,15 +13,7 @@ sys.path.insert(0, str(workflow.basedir))
 
 from hermes.registry import RegistryError, nearest, read_yaml
 from hermes.sources import source_files
-from hermes.study import load_plan
-
-
-def names(value):
-    """A list of the configuration; on the command line also words parted by commas or spaces."""
-    return (
-        value.replace(",", " ").split() if isinstance(value, str) else list(value or ())
-    )
-
+from hermes.study import load_plan, names_in
 
 for key in config:
     known = read_yaml(Path(workflow.basedir) / "config/config.yaml")
@@ -40,10 +32,10 @@ try:
     PLAN = load_plan(
         Path(workflow.basedir) / "config",
         config["study"],
-        without=names(config["without"]),
+        without=names_in(config["without"]),
         protocol=config["protocol"] or {},
     )
-    ACCEPT = names(config["accept"])
+    ACCEPT = names_in(config["accept"])
     if PLAN.study.kind == "real":
         from hermes.download.needs import check_accept
 
