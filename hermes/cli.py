@@ -64,7 +64,8 @@ def models(config: Config = Path("config")) -> None:
     tasks = {task for each in upstream.values() for task in each}
     typer.echo(
         f"\n32 base channels, {len(tasks)} tasks of {len(upstream)} datasets; a traditional "
-        "network is trained per dataset and has only its outputs. GMAC: 1x1x128x128x128, asked for the classes of AMOS CT."
+        "network is trained per dataset and has only its outputs. GMAC: 1x1x128x128x128, asked for "
+        "the classes of AMOS CT."
     )
 
 
