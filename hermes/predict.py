@@ -7,7 +7,8 @@ the paper takes there. What is predicted of a scan (`hermes.crop`) stands in the
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from hermes.precision import choose_device, choose_dtype
 from hermes.registry import modality_id
 from hermes.resample import resample_label_to
 from hermes.store import open_case
-from hermes.tables import write_tsv
+from hermes.strict import pin
+from hermes.tables import read_tsv, write_tsv
 from hermes.volume import Volume, reorient_like, write_nifti
 from hermes.windows import sliding_window
 
@@ -33,6 +35,10 @@ COLUMNS = ("case", "native", "grid", "crop", "box")
 """Of the manifest: the case, its two files, what was predicted of it in truth (none: all of it;
 image: the body's box, also where no more is stored; reference) and the box of the training grid,
 first:end of z, y, x."""
+
+
+class PredictError(ValueError):
+    """Predictions do not belong together; the message names the cases."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,13 @@ def run(
     prediction: dict,
     test_crop: str = "none",
     test_crop_margin: int = 0,
+    shard: Sequence[int] = (0, 1),
+    shards: Sequence[str | Path] = (),
     device: str = "auto",
     threads: int = 1,
+    strict: bool = False,
 ) -> None:
-    """Predict the test cases of a dataset with one trained model.
+    """Predict the test cases of a dataset with one trained model, or a shard of them.
 
     Args:
         name: the run's name.
@@ -87,14 +96,24 @@ def run(
         test_crop: what is predicted of a scan, `none` (all that is stored), `image` or
             `reference`.
         test_crop_margin: voxels of the training grid around the box.
+        shard: (i, n): test cases i, i + n, i + 2n, ... alone; (0, 1): all of them.
+        shards: manifests of all shards; nothing is predicted where they are given, but gathered.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
+
+    Raises:
+        PredictError: shards that are not those of this split.
     """
+    if shards:
+        gather(shards, cases_of(split, "test"), out)
+        logger.info("%s: %s, %d shards gathered", name, dataset, len(shards))
+        return
     torch.set_num_threads(threads)
     network, spec, extra = load_model(Path(model).parent, choose_device(device))
     windows = windows_of(extra["training"], prediction)
     crop = Crop(test_crop, test_crop_margin)
-    cases = cases_of(split, "test")
+    first, step = shard
+    cases = cases_of(split, "test")[first::step]
     rows = []
     started = time.perf_counter()
     for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
@@ -105,6 +124,15 @@ def run(
     seconds = time.perf_counter() - started
     modes = ", ".join(sorted({row["crop"] for row in rows})) or crop.mode
     logger.info("%s: %s, %d cases, crop %s, %.1f s", name, dataset, len(cases), modes, seconds)
+
+
+def gather(shards: Sequence[str | Path], cases: Sequence[str], out: str | Path) -> None:
+    """Write one manifest of all test cases, in their order, from those of the shards."""
+    rows = {row["case"]: row for path in shards for row in read_tsv(path)}
+    if set(rows) != set(cases):
+        apart = sorted(set(rows) ^ set(cases))
+        raise PredictError(f"{out}: in a shard or in the split alone: {', '.join(apart)}")
+    write_tsv(out, COLUMNS, [rows[case] for case in cases])
 
 
 def predict_case(

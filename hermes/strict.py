@@ -13,8 +13,6 @@ The module does not import torch, since what it sets must be there before.
 import os
 import platform
 
-from hermes.study_schema import Training
-
 X86 = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
@@ -33,10 +31,14 @@ def environment() -> dict[str, str]:
     return EVERYWHERE | (X86 if x86 else {})
 
 
-def pinned(settings: Training, device_type: str) -> Training:
-    """Deterministic kernels from here on; returns the settings with a number format that is pinned.
+def pin(precision: str, device_type: str) -> str:
+    """Deterministic kernels from here on; returns the number format that is pinned.
 
     bfloat16 is left to GPUs: a CPU multiplies it by other instructions than AVX2's.
+
+    Args:
+        precision: number format asked for, `hermes.precision.choose_dtype`.
+        device_type: `cpu`, `cuda`, ...
 
     Raises ValueError: the environment was not set before torch was imported.
     """
@@ -49,6 +51,4 @@ def pinned(settings: Training, device_type: str) -> Training:
         )
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads it
-    if device_type == "cpu":
-        return settings.model_copy(update={"precision": "float32"})
-    return settings
+    return "float32" if device_type == "cpu" else precision

@@ -16,6 +16,7 @@ def check_study(path: Path, study: Study, cards: Mapping[str, Card]) -> None:
         RegistryError: a key that is no dataset of the study, a dataset or modality without a value.
     """
     check_preprocess(f"{path}: preprocess.", study.preprocess, study.datasets, cards)
+    _known(f"{path}: predict.shards", study.predict.shards, ["default", *study.datasets])
     if study.phantom:
         _with_default(f"{path}: phantom.voxel_scale", study.phantom.voxel_scale, study.datasets)
         _known(f"{path}: phantom.patients", study.phantom.patients, study.datasets)

@@ -117,6 +117,10 @@ class Prediction(Closed):
     stride: float = Field(0.5, gt=0, le=1, description="step between windows, share of the window")
     threshold: float = 0.5
     batch: int = Field(1, description="windows per forward pass")
+    shards: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=lambda: {"default": 1},
+        description="jobs that share the test cases of a dataset, `default` and by dataset",
+    )
 
 
 class Scoring(Closed):

@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_study import TRAINING, arguments, assert_same, fabricate_study
+from engine_study import arguments, assert_same, fabricate_study
 
-from hermes.strict import pinned
-from hermes.study_schema import Training
+from hermes.strict import pin
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,4 +48,4 @@ def test_one_core_and_all_give_the_same_bytes(tmp_path):
 def test_it_is_too_late_once_torch_is_loaded(monkeypatch):
     monkeypatch.delenv("MKL_DYNAMIC", raising=False)
     with pytest.raises(ValueError, match=r"strict: .*MKL_DYNAMIC.* before the process starts"):
-        pinned(Training(**TRAINING), "cpu")
+        pin("auto", "cpu")

@@ -1,8 +1,9 @@
-# What every rule file uses: the plan of the configured study, paths, and how a stage is called.
+# What the rule files use, namely the plan of the configured study, paths, and how a stage is called.
 # Functions live here, in common_data.smk and in common_report.smk, and rules elsewhere.
 
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
+from hermes.job_resources import known as known_rule
+from hermes.job_resources import load_asks
 from hermes.registry import RegistryError, nearest, read_yaml
 from hermes.sources import source_files
 from hermes.study import load_plan, names_in
@@ -35,6 +38,8 @@ try:
         without=names_in(config["without"]),
         protocol=config["protocol"] or {},
     )
+    ASKS_FILE = Path(workflow.basedir) / "config/resources.yaml"
+    ASKS = load_asks(ASKS_FILE, config["study"])
     ACCEPT = names_in(config["accept"])
     if PLAN.study.kind == "real":
         from hermes.download.needs import check_accept
@@ -52,9 +57,8 @@ if PLAN.study.kind == "phantom" and PLAN.study.protocol.split == "reference":
 STUDY = PLAN.study.name
 DATA = f"data/{STUDY}"
 RESULTS = f"results/{STUDY}"
-STAGE = f"{sys.executable} workflow/scripts/stage.py"
+LOGS = f"logs/{STUDY}"
 WORKERS = PLAN.study.workers
-CASE_MB = 4000  # memory that preparing the largest scans takes: benchmarks/memory.py
 ARCHIVES = "data/archives"  # fetched once for every study
 LISTS = "data/reference/split_lists.json"  # the published ones, for every study
 
@@ -65,6 +69,23 @@ wildcard_constraints:
     table="|".join(PLAN.tables) or "none",
 
 
+# `python` of a rule is this one, unless Snakemake deploys the conda environment that the rule names
+if not workflow.deployment_settings.deployment_method:
+    shell.prefix(f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+
+def memory(rule):
+    """Resource function: memory of a job in MB, more with every attempt."""
+    known_rule(ASKS_FILE, ASKS, rule)
+    return lambda wildcards, attempt: ASKS[rule].memory_mb * attempt
+
+
+def minutes(rule):
+    """Run time that a job of a rule is given."""
+    known_rule(ASKS_FILE, ASKS, rule)
+    return ASKS[rule].minutes
+
+
 def code(stage):
     """Source files of a stage: a changed algorithm reruns what depends on it, nothing else."""
     return source_files(f"hermes.{stage}", workflow.basedir)
@@ -73,9 +94,9 @@ def code(stage):
 def call(**values):
     """Arguments of a stage's `run`, as the JSON text that `stage.py` takes.
 
-    Every rule gives two: `values`, a function of the wildcards alone, which Snakemake records and
-    compares, so that an edit of the configuration reruns what it decides; and `paths`, a function of
-    input, output and threads, which it does not.
+    A rule has two such parameters. Snakemake records and compares `values`, a function of the
+    wildcards alone, so that an edit of the configuration reruns what it decides; not `paths`, a
+    function of input, output and threads.
     """
     return json.dumps(values, default=str)
 
@@ -95,12 +116,45 @@ def preprocessing(dataset):
     }
 
 
-def blocks_of(dataset):
-    """Tables of the blocks that share a dataset's cases; none where one job does them all."""
-    shares = PLAN.study.preprocess.blocks
+def prediction(run, dataset):
+    """Values of the predict stage for a run on a dataset."""
+    return {
+        "name": run,
+        "dataset": dataset,
+        "prediction": PLAN.study.predict.model_dump(exclude={"shards"}),
+        **test_crop(),
+    }
+
+
+def predicting(input, manifest):
+    """Paths of the predict stage; threads are the study's, as in training."""
+    return {
+        "model": input.model,
+        "folder": str(Path(input.cases).parent),
+        "split": input.split,
+        "out": manifest,
+        "device": config["device"],
+        "threads": PLAN.study.train.threads,
+        "strict": STRICT,
+    }
+
+
+def parts_of(dataset, shares, name):
+    """Tables of the jobs that share a dataset's cases; none where one job does them all."""
     count = shares.get(dataset, shares.get("default", 1))
+    return [f"{name}_{i + 1}_of_{count}.tsv" for i in range(count) if count > 1]
+
+
+def blocks_of(dataset):
+    """Tables of the blocks in which a dataset is preprocessed."""
     folder = f"{DATA}/preprocessed/{dataset}"
-    return [f"{folder}/block_{i + 1}_of_{count}.tsv" for i in range(count) if count > 1]
+    return parts_of(dataset, PLAN.study.preprocess.blocks, f"{folder}/block")
+
+
+def shards_of(run, dataset):
+    """Tables of the shards in which a run predicts a dataset."""
+    folder = f"{RESULTS}/predictions/{run}/{dataset}"
+    return parts_of(dataset, PLAN.study.predict.shards, f"{folder}/shard")
 
 
 def per_dataset(pattern):

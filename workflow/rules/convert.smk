@@ -11,11 +11,16 @@ rule convert:
         cases=f"{DATA}/canonical/{{dataset}}/cases.tsv",
         rejected=f"{DATA}/canonical/{{dataset}}/rejected.tsv",
     log:
-        f"logs/{STUDY}/convert/{{dataset}}.log",
+        f"{LOGS}/convert/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/convert/{{dataset}}.benchmark.tsv"
     priority: 80
+    conda:
+        "hermes"
     threads: WORKERS
     resources:
-        mem_mb=lambda w, threads: CASE_MB * threads,
+        mem_mb=memory("convert"),
+        runtime=minutes("convert"),
     params:
         reads=lambda w: PLAN.cards[w.dataset].model_dump(
             mode="json",
@@ -43,4 +48,4 @@ rule convert:
     message:
         "Convert: {wildcards.dataset} to one orientation and one label numbering"
     shell:
-        "{STAGE} convert {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py convert {params.values:q} {params.paths:q} {log:q}"

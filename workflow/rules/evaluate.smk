@@ -11,9 +11,16 @@ rule evaluate:
     output:
         scores=f"{RESULTS}/scores/{{run}}/{{dataset}}.tsv",
     log:
-        f"logs/{STUDY}/evaluate/{{run}}/{{dataset}}.log",
+        f"{LOGS}/evaluate/{{run}}/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/evaluate/{{run}}/{{dataset}}.benchmark.tsv"
     priority: 5
+    conda:
+        "hermes"
     threads: WORKERS
+    resources:
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     params:
         values=lambda w: call(
             dataset=w.dataset,
@@ -30,4 +37,4 @@ rule evaluate:
     message:
         "Evaluate: {wildcards.run} on {wildcards.dataset}"
     shell:
-        "{STAGE} evaluate {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py evaluate {params.values:q} {params.paths:q} {log:q}"

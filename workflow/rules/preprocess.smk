@@ -11,14 +11,19 @@ rule preprocess_block:
     output:
         cases=temp(f"{DATA}/preprocessed/{{dataset}}/block_{{block}}_of_{{blocks}}.tsv"),
     log:
-        f"logs/{STUDY}/preprocess/{{dataset}}_{{block}}_of_{{blocks}}.log",
+        f"{LOGS}/preprocess/{{dataset}}_{{block}}_of_{{blocks}}.log",
+    benchmark:
+        f"{LOGS}/preprocess/{{dataset}}_{{block}}_of_{{blocks}}.benchmark.tsv"
     wildcard_constraints:
         block="[0-9]+",
         blocks="[0-9]+",
     priority: 71
+    conda:
+        "hermes"
     threads: WORKERS
     resources:
-        mem_mb=lambda w, threads: CASE_MB * threads,
+        mem_mb=memory("preprocess_block"),
+        runtime=minutes("preprocess_block"),
     params:
         values=lambda w: call(
             **preprocessing(w.dataset), block=[int(w.block) - 1, int(w.blocks)]
@@ -31,7 +36,7 @@ rule preprocess_block:
     message:
         "Preprocess: {wildcards.dataset}, block {wildcards.block} of {wildcards.blocks}"
     shell:
-        "{STAGE} preprocess {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py preprocess {params.values:q} {params.paths:q} {log:q}"
 
 
 rule preprocess:
@@ -42,11 +47,16 @@ rule preprocess:
     output:
         cases=f"{DATA}/preprocessed/{{dataset}}/cases.tsv",
     log:
-        f"logs/{STUDY}/preprocess/{{dataset}}.log",
+        f"{LOGS}/preprocess/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/preprocess/{{dataset}}.benchmark.tsv"
     priority: 70
+    conda:
+        "hermes"
     threads: WORKERS
     resources:
-        mem_mb=lambda w, threads: CASE_MB * threads,
+        mem_mb=memory("preprocess"),
+        runtime=minutes("preprocess"),
     params:
         values=lambda w: call(**preprocessing(w.dataset)),
         paths=lambda w, input, output, threads: call(
@@ -57,4 +67,4 @@ rule preprocess:
     message:
         "Preprocess: {wildcards.dataset} to the training grid"
     shell:
-        "{STAGE} preprocess {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py preprocess {params.values:q} {params.paths:q} {log:q}"

@@ -12,12 +12,16 @@ rule measure:
         cases=f"{RESULTS}/quality/{{dataset}}_cases.tsv",
         structures=f"{RESULTS}/quality/{{dataset}}.tsv",
     log:
-        f"logs/{STUDY}/measure/{{dataset}}.log",
+        f"{LOGS}/measure/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/measure/{{dataset}}.benchmark.tsv"
     priority: 74
+    conda:
+        "hermes"
     threads: WORKERS
     resources:
-        # a process holds one case; 1.5 times its two volumes, of which the largest have 0.8 GB
-        mem_mb=lambda w, threads: 1500 * threads,
+        mem_mb=memory("measure"),
+        runtime=minutes("measure"),
     params:
         values=lambda w: call(
             dataset=w.dataset,
@@ -33,7 +37,7 @@ rule measure:
     message:
         "Measure: volumes, places and grey values of {wildcards.dataset}"
     shell:
-        "{STAGE} quality.measure {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py quality.measure {params.values:q} {params.paths:q} {log:q}"
 
 
 rule judge:
@@ -48,9 +52,16 @@ rule judge:
         findings=f"{RESULTS}/quality/{{dataset}}_findings.tsv",
         pictures=f"{RESULTS}/quality/{{dataset}}_pictures.json",
     log:
-        f"logs/{STUDY}/judge/{{dataset}}.log",
+        f"{LOGS}/judge/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/judge/{{dataset}}.benchmark.tsv"
     priority: 73
+    conda:
+        "hermes"
     threads: 1
+    resources:
+        mem_mb=memory("judge"),
+        runtime=minutes("judge"),
     params:
         values=lambda w: call(
             facts=quality_facts(w.dataset),
@@ -68,7 +79,7 @@ rule judge:
     message:
         "Judge: {wildcards.dataset} against anatomy, itself and what is published"
     shell:
-        "{STAGE} quality.judge {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py quality.judge {params.values:q} {params.paths:q} {log:q}"
 
 
 rule quality:
@@ -85,9 +96,16 @@ rule quality:
         html=f"{RESULTS}/quality.html",
         tsv=f"{RESULTS}/quality.tsv",
     log:
-        f"logs/{STUDY}/quality/quality.log",
+        f"{LOGS}/quality/quality.log",
+    benchmark:
+        f"{LOGS}/quality/quality.benchmark.tsv"
     priority: 72
+    conda:
+        "hermes"
     threads: 1
+    resources:
+        mem_mb=memory("quality"),
+        runtime=minutes("quality"),
     params:
         values=lambda w: call(
             facts=[quality_facts(name) for name in PLAN.cards],
@@ -114,4 +132,4 @@ rule quality:
     message:
         "Quality: a page on the datasets of the study {STUDY}"
     shell:
-        "{STAGE} report.quality {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.quality {params.values:q} {params.paths:q} {log:q}"

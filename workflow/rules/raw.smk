@@ -9,9 +9,16 @@ if PLAN.study.kind == "phantom":
         output:
             manifest=f"{DATA}/raw/{{dataset}}.json",
         log:
-            f"logs/{STUDY}/phantom/{{dataset}}.log",
+            f"{LOGS}/phantom/{{dataset}}.log",
+        benchmark:
+            f"{LOGS}/phantom/{{dataset}}.benchmark.tsv"
         priority: 90
+        conda:
+            "hermes"
         threads: WORKERS
+        resources:
+            mem_mb=memory("phantom"),
+            runtime=minutes("phantom"),
         params:
             values=lambda w: call(
                 dataset=w.dataset,
@@ -27,7 +34,7 @@ if PLAN.study.kind == "phantom":
         message:
             "Phantom: {wildcards.dataset} is imaged"
         shell:
-            "{STAGE} phantom {params.values:q} {params.paths:q} {log:q}"
+            "python workflow/scripts/stage.py phantom {params.values:q} {params.paths:q} {log:q}"
 
 else:
 
@@ -40,10 +47,17 @@ else:
         output:
             manifest=f"{DATA}/raw/{{dataset}}.json",
         log:
-            f"logs/{STUDY}/download/{{dataset}}.log",
+            f"{LOGS}/download/{{dataset}}.log",
+        benchmark:
+            f"{LOGS}/download/{{dataset}}.benchmark.tsv"
         priority: 90
+        conda:
+            "hermes"
         # files read, unpacked and hashed at once; a download mostly waits, so four go side by side
         threads: max(1, WORKERS // 4)
+        resources:
+            mem_mb=memory("download"),
+            runtime=minutes("download"),
         params:
             archives=lambda w: describe(PLAN.cards[w.dataset].archives),
             # a person's files that came, went or changed are listed again
@@ -67,4 +81,4 @@ else:
         message:
             "Download: {wildcards.dataset}"
         shell:
-            "{STAGE} download {params.values:q} {params.paths:q} {log:q}"
+            "python workflow/scripts/stage.py download {params.values:q} {params.paths:q} {log:q}"

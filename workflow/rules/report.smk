@@ -16,7 +16,15 @@ rule table:
         markdown=f"{RESULTS}/{{table}}.md",
         sidecar=f"{RESULTS}/{{table}}.json",
     log:
-        f"logs/{STUDY}/table/{{table}}.log",
+        f"{LOGS}/table/{{table}}.log",
+    benchmark:
+        f"{LOGS}/table/{{table}}.benchmark.tsv"
+    conda:
+        "hermes"
+    threads: 1
+    resources:
+        mem_mb=memory("table"),
+        runtime=minutes("table"),
     params:
         values=lambda w: call(
             table=table_layout(w.table),
@@ -35,7 +43,7 @@ rule table:
     message:
         "Table: {wildcards.table} of the study {STUDY}"
     shell:
-        "{STAGE} report.tables {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.tables {params.values:q} {params.paths:q} {log:q}"
 
 
 rule computation:
@@ -47,10 +55,16 @@ rule computation:
         markdown=f"{RESULTS}/table1.md",
         sidecar=f"{RESULTS}/table1.json",
     log:
-        f"logs/{STUDY}/table/table1.log",
+        f"{LOGS}/table/table1.log",
+    benchmark:
+        f"{LOGS}/table/table1.benchmark.tsv"
     priority: 1
+    conda:
+        "hermes"
     threads: workflow.cores  # alone, so that nothing else takes its time
     resources:
+        mem_mb=memory("computation"),
+        runtime=minutes("computation"),
         gpu=GPU,
     params:
         values=lambda w: call(
@@ -73,7 +87,7 @@ rule computation:
     message:
         "Table: what each network costs, measured on this device"
     shell:
-        "{STAGE} report.computation {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.computation {params.values:q} {params.paths:q} {log:q}"
 
 
 rule statistics:
@@ -89,7 +103,15 @@ rule statistics:
         markdown=f"{RESULTS}/table5.md",
         sidecar=f"{RESULTS}/table5.json",
     log:
-        f"logs/{STUDY}/table/table5.log",
+        f"{LOGS}/table/table5.log",
+    benchmark:
+        f"{LOGS}/table/table5.benchmark.tsv"
+    conda:
+        "hermes"
+    threads: 1
+    resources:
+        mem_mb=memory("statistics"),
+        runtime=minutes("statistics"),
     params:
         values=lambda w: call(
             datasets=[dataset_facts(name) for name in PLAN.cards],
@@ -106,7 +128,7 @@ rule statistics:
     message:
         "Table: dataset statistics of the study {STUDY}"
     shell:
-        "{STAGE} report.statistics {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.statistics {params.values:q} {params.paths:q} {log:q}"
 
 
 rule licences:
@@ -116,7 +138,15 @@ rule licences:
     output:
         f"{RESULTS}/LICENSES.md",
     log:
-        f"logs/{STUDY}/licences.log",
+        f"{LOGS}/licences.log",
+    benchmark:
+        f"{LOGS}/licences.benchmark.tsv"
+    conda:
+        "hermes"
+    threads: 1
+    resources:
+        mem_mb=memory("licences"),
+        runtime=minutes("licences"),
     params:
         values=lambda w: call(
             study=STUDY,
@@ -131,7 +161,7 @@ rule licences:
     message:
         "Licences of the data of the study {STUDY}"
     shell:
-        "{STAGE} report.licences {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.licences {params.values:q} {params.paths:q} {log:q}"
 
 
 rule overlay:
@@ -145,7 +175,15 @@ rule overlay:
     output:
         picture=f"{RESULTS}/figures/overlay_{{dataset}}.png",
     log:
-        f"logs/{STUDY}/overlay/{{dataset}}.log",
+        f"{LOGS}/overlay/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/overlay/{{dataset}}.benchmark.tsv"
+    conda:
+        "hermes"
+    threads: 1
+    resources:
+        mem_mb=memory("overlay"),
+        runtime=minutes("overlay"),
     params:
         values=lambda w: call(
             dataset=w.dataset,
@@ -165,7 +203,7 @@ rule overlay:
     message:
         "Picture: {wildcards.dataset}, reference and prediction over the scan"
     shell:
-        "{STAGE} report.overlays {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py report.overlays {params.values:q} {params.paths:q} {log:q}"
 
 
 rule configured_study:
@@ -178,10 +216,17 @@ rule configured_study:
         markdown="results/{name,table[0-9]}.md",
         sidecar="results/{name,table[0-9]}.json",
     log:
-        f"logs/{STUDY}/configured/{{name}}.log",
+        f"{LOGS}/configured/{{name}}.log",
+    benchmark:
+        f"{LOGS}/configured/{{name}}.benchmark.tsv"
+    conda:
+        "hermes"
+    threads: 1
+    resources:
+        mem_mb=memory("configured_study"),
+        runtime=minutes("configured_study"),
     message:
         "{output.csv} is {input.csv}"
     shell:
-        "for ending in csv md json; do"
-        " cp {RESULTS}/{wildcards.name}.$ending results/{wildcards.name}.$ending;"
-        " done > {log:q} 2>&1"
+        "(cp {input.csv:q} {output.csv:q} && cp {input.markdown:q} {output.markdown:q}"
+        " && cp {input.sidecar:q} {output.sidecar:q}) > {log:q} 2>&1"

@@ -11,17 +11,24 @@ rule reference_lists:
     output:
         lists=LISTS,
     log:
-        f"logs/{STUDY}/split/reference_lists.log",
+        f"{LOGS}/split/reference_lists.log",
+    benchmark:
+        f"{LOGS}/split/reference_lists.benchmark.tsv"
     priority: 90
     retries: 1
+    conda:
+        "hermes"
     threads: 1
+    resources:
+        mem_mb=memory("reference_lists"),
+        runtime=minutes("reference_lists"),
     params:
         values=lambda w, input: call(source=input.source, cache="data/archives"),
         paths=lambda w, output: call(out=output.lists, mirror=config["mirror"]),
     message:
         "Split: the published lists"
     shell:
-        "{STAGE} split.lists {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py split.lists {params.values:q} {params.paths:q} {log:q}"
 
 
 rule split:
@@ -34,9 +41,16 @@ rule split:
         split=f"{RESULTS}/splits/{{dataset}}.tsv",
         notes=f"{RESULTS}/splits/{{dataset}}.notes.tsv",
     log:
-        f"logs/{STUDY}/split/{{dataset}}.log",
+        f"{LOGS}/split/{{dataset}}.log",
+    benchmark:
+        f"{LOGS}/split/{{dataset}}.benchmark.tsv"
     priority: 75
+    conda:
+        "hermes"
     threads: 1
+    resources:
+        mem_mb=memory("split"),
+        runtime=minutes("split"),
     params:
         values=lambda w: call(
             dataset=w.dataset,
@@ -53,7 +67,7 @@ rule split:
     message:
         "Split: patients of {wildcards.dataset} into train, val and test"
     shell:
-        "{STAGE} split {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py split {params.values:q} {params.paths:q} {log:q}"
 
 
 rule split_fraction:
@@ -63,12 +77,19 @@ rule split_fraction:
     output:
         split=f"{RESULTS}/splits/{{dataset}}_{{percent}}pct_{{draw}}.tsv",
     log:
-        f"logs/{STUDY}/split/{{dataset}}_{{percent}}pct_{{draw}}.log",
+        f"{LOGS}/split/{{dataset}}_{{percent}}pct_{{draw}}.log",
+    benchmark:
+        f"{LOGS}/split/{{dataset}}_{{percent}}pct_{{draw}}.benchmark.tsv"
     wildcard_constraints:
         percent=r"[0-9]+(\.[0-9]+)?",
         draw="[0-9]+",
     priority: 75
+    conda:
+        "hermes"
     threads: 1
+    resources:
+        mem_mb=memory("split_fraction"),
+        runtime=minutes("split_fraction"),
     params:
         values=lambda w: call(
             dataset=w.dataset,
@@ -81,4 +102,4 @@ rule split_fraction:
         "Split: {wildcards.percent} % of the training patients of {wildcards.dataset}, draw"
         " {wildcards.draw}"
     shell:
-        "{STAGE} split.fractions {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py split.fractions {params.values:q} {params.paths:q} {log:q}"

@@ -16,10 +16,16 @@ rule train:
         description=f"{RESULTS}/models/{{run}}/model.json",
         metrics=f"{RESULTS}/models/{{run}}/metrics.tsv",
     log:
-        f"logs/{STUDY}/train/{{run}}.log",
+        f"{LOGS}/train/{{run}}.log",
+    benchmark:
+        f"{LOGS}/train/{{run}}.benchmark.tsv"
     priority: lambda w: 10 + len(PLAN.runs[w.run].datasets)
+    conda:
+        "hermes"
     threads: lambda w: PLAN.training(w.run)["threads"] * ranks_of(w.run)
     resources:
+        mem_mb=memory("train"),
+        runtime=minutes("train"),
         gpu=lambda w: GPU and ranks_of(w.run),
     params:
         values=lambda w: call(
@@ -52,4 +58,4 @@ rule train:
     message:
         "Train: {wildcards.run}"
     shell:
-        "{STAGE} train {params.values:q} {params.paths:q} {log:q}"
+        "python workflow/scripts/stage.py train {params.values:q} {params.paths:q} {log:q}"
