@@ -174,3 +174,14 @@ def test_the_manifest_says_that_no_more_than_a_stored_box_was_predicted(tmp_path
     whole, boxed = manifest(tmp_path, test_crop="none")
     assert (whole["crop"], whole["box"]) == ("none", "0:30 0:40 0:36")
     assert (boxed["crop"], boxed["box"]) == ("image", "8:20 10:34 4:28")
+
+
+def test_shards_gather_to_the_manifest_of_one_job(tmp_path):
+    whole = manifest(tmp_path)
+    shards = []
+    for i in (0, 1):
+        assert len(manifest(tmp_path, shard=(i, 2))) == 1
+        shards.append((tmp_path / "out" / "cases.tsv").rename(tmp_path / f"shard_{i}.tsv"))
+    assert manifest(tmp_path, shards=shards) == whole
+    with pytest.raises(predict.PredictError, match=r"cases\.tsv: .*alone: b"):
+        manifest(tmp_path, shards=shards[1:])
