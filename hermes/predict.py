@@ -99,7 +99,8 @@ def run(
         shard: (i, n): test cases i, i + n, i + 2n, ... alone; (0, 1): all of them.
         shards: manifests of all shards; nothing is predicted where they are given, but gathered.
         device: `auto`, `cpu`, `cuda`, ...
-        threads: CPU threads.
+        threads: CPU threads; their number decides how sums round.
+        strict: see `hermes.strict`.
 
     Raises:
         PredictError: shards that are not those of this split.
@@ -109,8 +110,11 @@ def run(
         logger.info("%s: %s, %d shards gathered", name, dataset, len(shards))
         return
     torch.set_num_threads(threads)
-    network, spec, extra = load_model(Path(model).parent, choose_device(device))
+    where = choose_device(device)
+    network, spec, extra = load_model(Path(model).parent, where)
     windows = windows_of(extra["training"], prediction)
+    if strict:
+        windows = replace(windows, precision=pin(windows.precision, where.type))
     crop = Crop(test_crop, test_crop_margin)
     first, step = shard
     cases = cases_of(split, "test")[first::step]

@@ -19,7 +19,7 @@ from hermes.objective import TERMS, make_objective
 from hermes.optim import Ema, Lamb
 from hermes.precision import choose_dtype, device_name
 from hermes.registry import MODALITIES
-from hermes.strict import pinned
+from hermes.strict import pin
 from hermes.study_schema import MACHINE, Training
 from hermes.training_data import load_data
 from hermes.training_log import write_metrics
@@ -80,7 +80,8 @@ def run(
     with joined(device) as ranks:
         settings = Training(**training | (machine or {}))
         if strict:
-            settings = pinned(settings, ranks.device.type)
+            precision = pin(settings.precision, ranks.device.type)
+            settings = settings.model_copy(update={"precision": precision})
         spec = make_spec(method, backbone, options, datasets, settings)
         parts = [spec.to_json(), _decisive(settings), run_seed(seed, name), datasets, preparation]
         progress = start(spec, settings, run_seed(seed, name), ranks.device)
