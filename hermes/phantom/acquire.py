@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hermes.axes import triple
 from hermes.phantom.imaging import Scan, scan
 from hermes.phantom.patient import Patient, generator, make_patient
 from hermes.phantom.protocols import PROTOCOLS, Protocol
@@ -77,7 +78,7 @@ def make_grid(
     affine = np.eye(4)
     affine[:3, :3] = (axes if tilt is None else tilt @ axes) * steps
     affine[:3, 3] = np.array([-1, -1, 1]) * centre - affine[:3, :3] @ ((size - 1) / 2)
-    return Grid(affine, tuple(int(n) for n in size))
+    return Grid(affine, triple(int(n) for n in size))
 
 
 def scan_grid(job: Job, patient: Patient, purpose: str = "grid", lower_mm: Number = 0) -> Grid:

@@ -3,6 +3,7 @@
 from hermes.phantom.abdomen import abdomen
 from hermes.phantom.brain import brain_space
 from hermes.phantom.head import head, head_outline
+from hermes.phantom.shapes import Shape
 from hermes.phantom.structure import Body, Structure
 from hermes.phantom.thorax import airways, great_vessels, heart, lungs
 from hermes.phantom.trunk import cavities, make_trunk, skeleton, soft_tissue
@@ -28,7 +29,7 @@ def anatomy(body: Body) -> list[Structure]:
     ]
 
 
-def shape_of(structures: list[Structure], name: str):
+def shape_of(structures: list[Structure], name: str) -> Shape:
     """The first shape that answers to a name.
 
     Raises:

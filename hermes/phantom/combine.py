@@ -24,7 +24,7 @@ class Union:
     parts: Sequence[Shape]
     blend: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = (
             np.min([part.bounds[0] for part in self.parts], axis=0),
             np.max([part.bounds[1] for part in self.parts], axis=0),
@@ -50,7 +50,7 @@ class Common:
     parts: Sequence[Shape]
     blend: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = (
             np.max([part.bounds[0] for part in self.parts], axis=0),
             np.min([part.bounds[1] for part in self.parts], axis=0),
@@ -74,7 +74,7 @@ class Without:
     others: Sequence[Shape]
     gap: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = self.shape.bounds
 
     def __call__(self, points: Points) -> np.ndarray:
@@ -89,7 +89,7 @@ class Grown:
     shape: Shape
     by: Number
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.shape.bounds
         self.bounds = low - max(self.by, 0), high + max(self.by, 0)
 
@@ -105,7 +105,7 @@ class Shell:
     inner: Number
     outer: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = Grown(self.shape, self.outer).bounds
 
     def __call__(self, points: Points) -> np.ndarray:
@@ -119,7 +119,7 @@ class Paired:
 
     shape: Shape
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = (bound.copy() for bound in self.shape.bounds)
         reach = max(abs(low[0]), abs(high[0]))
         low[0], high[0] = -reach, reach
@@ -138,11 +138,10 @@ class Moved:
     scale: Number = 1.0
     shift: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.shape.bounds
-        self.bounds = tuple(
-            (b - self.centre) * self.scale + self.centre + self.shift for b in (low, high)
-        )
+        low, high = ((b - self.centre) * self.scale + self.centre + self.shift for b in (low, high))
+        self.bounds = low, high
 
     def __call__(self, points: Points) -> np.ndarray:
         scale = np.float32(1 / self.scale)
@@ -161,7 +160,7 @@ class Shared:
 
     shape: Shape
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = self.shape.bounds
 
     def __call__(self, points: Points) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from hermes import volume
 
-MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+MR_IMAGE = UID("1.2.840.10008.5.1.4.1.1.4")
 """SOP class of MR images (DICOM PS3.6)."""
 
 

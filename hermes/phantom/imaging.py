@@ -31,7 +31,7 @@ class Scan:
 
 def ct(arterial: Number, portal: Number) -> Contrast:
     """CT numbers in HU; the two phases of the contrast agent as shares of their full gain."""
-    return lambda t: t.hu + arterial * t.arterial + portal * t.portal
+    return lambda t: float(t.hu + arterial * t.arterial + portal * t.portal)
 
 
 def spin_echo(

@@ -137,7 +137,8 @@ def place_inside(shape: Shape, depth_mm: Number, draw: np.random.Generator) -> n
     """A random point inside a shape, at least `depth_mm` deep, or the deepest of 4000 tried."""
     low, high = shape.bounds
     tried = draw.uniform(low, high, (4000, 3)).astype(np.float32)
-    depth = shape(Points(*(tried[:, None, None, axis] for axis in range(3)))).ravel()
+    x, y, z = (tried[:, None, None, axis] for axis in range(3))
+    depth = shape(Points(x, y, z)).ravel()
     deep = np.flatnonzero(depth < -depth_mm)
     return tried[deep[0]] if len(deep) else tried[int(np.argmin(depth))]
 

@@ -17,7 +17,7 @@ class Wavy:
     period: Number
     phase: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = Grown(self.shape, self.depth).bounds
 
     def __call__(self, points: Points) -> np.ndarray:
@@ -51,7 +51,7 @@ class Loops:
     fill: Number = 0.2
     phase: Number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.bounds = self.shape.bounds
 
     def __call__(self, points: Points) -> np.ndarray:

@@ -19,7 +19,7 @@ from hermes.phantom.dlbs import paint_brain
 from hermes.phantom.imaging import Scan
 from hermes.phantom.machines import in_phase, out_of_phase, t2_fat_suppressed
 from hermes.phantom.mnms import short_axis
-from hermes.phantom.patient import at_phase
+from hermes.phantom.patient import Patient, at_phase
 from hermes.phantom.protocols import PROTOCOLS
 from hermes.phantom.render import Grid
 
@@ -84,7 +84,7 @@ def sample(view: View, voxel_scale: float) -> tuple[np.ndarray, np.ndarray, np.n
     return image, label, grid.spacing_mm[::-1]
 
 
-def _upright(job: Job, patient) -> Grid:
+def _upright(job: Job, patient: Patient) -> Grid:
     """The protocol's field of view without tilt, index axes towards L, P, S, isotropic."""
     upright = replace(
         job.protocol, orientations=("LPS",), oblique=0.0, spacing_mm=(job.protocol.spacing_mm[0], 0)
@@ -151,7 +151,7 @@ def draw_group(path: Path, views: list[View], study: bool) -> None:
         ax.set_axis_off()
     for row, view in zip(axes, views, strict=True):
         plane = PROTOCOLS[view.dataset].spacing_mm[0]
-        draw_row(row, view, 5.0 if study else FINE_MM.get(view.dataset, 2.4) / plane)
+        draw_row(row, view, 5.0 if study else FINE_MM.get(view.dataset, 2.4) / float(plane))
     fig.tight_layout(pad=0.3)
     fig.savefig(path, dpi=95, metadata={"Software": None})
     plt.close(fig)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hermes.phantom.shapes import Number, Points
+from hermes.axes import triple
+from hermes.phantom.shapes import Box, Number, Points
 from hermes.phantom.structure import Structure
 
 
@@ -60,9 +61,7 @@ def world_points(grid: Grid) -> list[np.ndarray]:
     return [row[0] * i + row[1] * j + row[2] * k + row[3] for row in rows]
 
 
-def _region(
-    structure: Structure, grid: Grid, warp: Warp, margin: Number
-) -> tuple[slice, ...] | None:
+def _region(structure: Structure, grid: Grid, warp: Warp, margin: Number) -> Box | None:
     """The box of voxels (z, y, x) that a structure can touch; None when it lies outside."""
     low, high = structure.shape.bounds
     low, high = low * warp.scale + warp.shift, high * warp.scale + warp.shift
@@ -74,7 +73,7 @@ def _region(
     last = np.clip(np.ceil(index.max(axis=0)) + 1, 0, grid.size).astype(int)
     if np.any(first >= last):
         return None
-    return tuple(slice(a, b) for a, b in zip(first[::-1], last[::-1], strict=True))
+    return triple(slice(a, b) for a, b in zip(first[::-1], last[::-1], strict=True))
 
 
 def paint(
@@ -97,7 +96,8 @@ def paint(
         Channels (c, z, y, x) float32, mixed where a surface crosses a voxel (partial volume), and
         the index of the structure on top at each voxel's centre, 1-based, int16 (z, y, x).
     """
-    points = Points(*warp(world_points(grid)))
+    x, y, z = warp(world_points(grid))
+    points = Points(x, y, z)
     shape = points.x.shape
     channels = np.empty((len(background), *shape), np.float32)
     channels[:] = np.asarray(background, np.float32)[:, None, None, None]

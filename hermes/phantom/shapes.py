@@ -14,8 +14,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from hermes.axes import triple
+
 Bounds = tuple[np.ndarray, np.ndarray]
-Number = int | float | np.number
+Box = tuple[slice, slice, slice]
+Number = int | float | np.integer | np.floating
 Vector = Sequence[Number] | np.ndarray
 """Three coordinates or sizes in mm."""
 
@@ -33,8 +36,8 @@ class Points:
     y: np.ndarray
     z: np.ndarray
     root: "Points | None" = None
-    region: tuple[slice, slice, slice] | None = None
-    cache: dict[int, tuple] = field(default_factory=dict)
+    region: Box | None = None
+    cache: dict[int, tuple[Box, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def span(self) -> Bounds:
@@ -51,7 +54,7 @@ class Points:
             layers.append((axes.min(axis=others), axes.max(axis=others)))
         return layers
 
-    def near(self, low: np.ndarray, high: np.ndarray) -> tuple[slice, ...] | None:
+    def near(self, low: np.ndarray, high: np.ndarray) -> Box | None:
         """The sub-box of layers that may meet a box of body coordinates; None when none do."""
         region = []
         for least, most in self.profiles:
@@ -60,9 +63,9 @@ class Points:
             if not len(layers):
                 return None
             region.append(slice(int(layers[0]), int(layers[-1]) + 1))
-        return tuple(region)
+        return triple(region)
 
-    def crop(self, region: tuple[slice, slice, slice]) -> "Points":
+    def crop(self, region: Box) -> "Points":
         """The positions of a sub-box of the root's grid, as views."""
         return Points(self.x[region], self.y[region], self.z[region], self.root or self, region)
 
@@ -82,7 +85,8 @@ def box(centre: Vector, reach: Vector) -> Bounds:
 
 def rotation(degrees: Vector) -> np.ndarray:
     """Rotation matrix from angles about x, y and z, applied in that order."""
-    (cx, cy, cz), (sx, sy, sz) = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    angles = np.radians(np.asarray(degrees, float))
+    (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
@@ -101,8 +105,9 @@ class Ellipsoid:
     turn: Vector = (0, 0, 0)
     power: Number = 2
 
-    def __post_init__(self):
-        axes = rotation(self.turn) if np.ndim(self.turn) == 1 else np.asarray(self.turn)
+    def __post_init__(self) -> None:
+        turn = np.asarray(self.turn)
+        axes = rotation(turn) if turn.ndim == 1 else turn
         self.axes = axes.astype(np.float32)
         reach = np.abs(self.axes) @ np.asarray(self.radii, float)
         self.bounds = box(self.centre, reach if self.power <= 2 else reach * 1.1)
@@ -130,7 +135,7 @@ class Tube:
     segments: int = 10
     flatten: Number = 1  # scale of the section along y: below 1 flattens front to back
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         path = _path(tuple(map(tuple, self.knots)), self.segments)
         reach = path[:, 3:] * np.array([1, self.flatten, 1])
         self.bounds = (path[:, :3] - reach).min(axis=0), (path[:, :3] + reach).max(axis=0)
@@ -162,7 +167,9 @@ def _path(knots: tuple[tuple[Number, ...], ...], segments: int) -> np.ndarray:
     return spline(np.linspace(0, length[-1], segments + 1))
 
 
-def _cone(x, y, z, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _cone(
+    x: np.ndarray, y: np.ndarray, z: np.ndarray, start: np.ndarray, end: np.ndarray
+) -> np.ndarray:
     step = end - start
     square = max(float(step[:3] @ step[:3]), 1e-6)
     dx, dy, dz = x - start[0], y - start[1], z - start[2]
@@ -182,7 +189,7 @@ class Stack:
     rows: Sequence[tuple[Number, Number, Number, Number, Number]]
     power: Number = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.low, self.high = self.rows[0][0], self.rows[-1][0]
         self.table = _sections(tuple(map(tuple, self.rows)))
         reach = self.table[2:] * (1 if self.power <= 2 else 1.05)
@@ -224,6 +231,7 @@ class HalfSpace:
     bounds = EVERYWHERE
 
     def __call__(self, points: Points) -> np.ndarray:
-        normal = np.asarray(self.normal, float) / np.linalg.norm(self.normal)
+        normal = np.asarray(self.normal, float)
+        normal = normal / np.linalg.norm(normal)
         a, b, c = (np.float32(n) for n in normal)
         return points.x * a + points.y * b + points.z * c - np.float32(normal @ self.point)
