@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from tqdm import tqdm
+from hermes.bars import Bar
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run_cases(
     """
     attempt = partial(_attempt, work, expected)
     done: dict[str, Outcome[Found]] = {}
-    with tqdm(total=len(jobs), desc=title, unit="case", disable=None) as bar:
+    with Bar(title, len(jobs), "case") as bar:
         for outcome in _outcomes(attempt, dict(jobs), min(workers, len(jobs)), initializer):
             done[outcome.case] = outcome
             bar.update()

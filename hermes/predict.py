@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from hermes.bars import Bar, barred
 from hermes.crop import WHOLE, Crop, Part, on_grid, predicted_part, within, written
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
@@ -120,7 +120,7 @@ def run(
     cases = cases_of(split, "test")[first::step]
     rows = []
     started = time.perf_counter()
-    for case in tqdm(cases, desc=f"predict {name} {dataset}", unit="case", disable=None):
+    for case in barred(cases, Bar(f"predict {name} {dataset}", len(cases), "case")):
         part = predict_case(network, spec, dataset, folder, case, Path(out).parent, windows, crop)
         files = {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
         rows.append(files | {"crop": part.mode, "box": written(part.box)})

@@ -43,6 +43,7 @@ def run(
     model: str | Path,
     metrics: str | Path,
     checkpoint: str | Path,
+    curve: str | Path | None = None,
     device: str = "auto",
     threads: int = 1,
     machine: dict | None = None,
@@ -65,6 +66,7 @@ def run(
         model: `model.safetensors` to write; `model.json` is written beside it.
         metrics: TSV with a row per epoch.
         checkpoint: resumable state, kept outside the outputs of the workflow.
+        curve: TSV as `metrics`, to look at while the training runs: rewritten after each epoch.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
         machine: the values of `training` that only say how this machine computes (`MACHINE` of
@@ -92,7 +94,8 @@ def run(
         parameters = sum(p.numel() for p in progress.model.parameters())
         if ranks.first:
             _announce(name, f"{parameters:,} parameters", settings, ranks)
-        fit(progress, objective, data, settings, Path(checkpoint), name)
+        shown = Path(curve) if curve else None
+        fit(progress, objective, data, settings, Path(checkpoint), name, shown)
         if not ranks.first:
             return
         progress.ema.copy_to(progress.model)

@@ -2,13 +2,13 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
+from hermes.bars import Bar, barred
 from hermes.batch import Part
 from hermes.checkpoint import Progress
 from hermes.distributed import Ranks
@@ -17,9 +17,12 @@ from hermes.objective import TERMS, Objective
 from hermes.optim import learning_rate
 from hermes.study_schema import Training
 from hermes.training_data import Data, augmented
-from hermes.training_log import line
+from hermes.training_log import line, write_metrics
 
 logger = logging.getLogger(__name__)
+
+STEPS_EVERY_S = 600.0
+"""ASSUME: seconds between two lines within an epoch, which has a line of its own at its end."""
 
 
 def fit(
@@ -29,20 +32,25 @@ def fit(
     settings: Training,
     checkpoint: Path,
     name: str,
+    curve: Path | None = None,
 ) -> None:
     """Train from where `progress` stands to the end; the state is saved on the way.
+
+    Where a `curve` is asked for, the history so far is written there after each epoch, and at the
+    beginning, so that it never says more than the state from which a training goes on.
 
     Raises Interrupted: a signal to stop came, and the state is saved.
     """
     ranks, iterations = objective.ranks, settings.iterations
     saver = Saver(progress, checkpoint, settings.save_minutes, ranks)
     batches = iter(loader(data, progress.step, ranks.device, settings.workers))
+    draw(curve, progress, ranks)
     with Notice() as notice:
         for epoch in range(len(progress.history), settings.epochs):
             started = time.perf_counter()
             steps = range(progress.step, (epoch + 1) * iterations)
             set_rate(progress, settings, epoch)
-            for _ in bar(f"{name} epoch {epoch + 1}", steps, iterations, ranks):
+            for _ in counted(f"{name} epoch {epoch + 1}", steps, iterations, ranks):
                 train_step(progress, objective, next(batches), settings, data.seed)
                 if ranks.any(bool(notice.received)):
                     saver.save()
@@ -52,6 +60,7 @@ def fit(
             seconds = (time.perf_counter() - started) / max(1, len(steps))
             row = end_epoch(progress, objective, data, means)
             saver.save()
+            draw(curve, progress, ranks)
             if ranks.first:
                 logger.info("%s: %s, %.3f s a step", name, line(row, settings.epochs), seconds)
 
@@ -90,16 +99,17 @@ def loader(data: Data, first: int, device: torch.device, workers: int) -> DataLo
     )
 
 
-def bar(title: str, steps: range, iterations: int, ranks: Ranks) -> tqdm:
-    """The steps of an epoch, or what is left of it, with a bar on a terminal."""
-    return tqdm(
-        steps,
-        desc=title,
-        unit="step",
-        initial=iterations - len(steps),
-        total=iterations,
-        disable=None if ranks.first else True,
-    )
+def counted(title: str, steps: range, iterations: int, ranks: Ranks) -> Iterable[int]:
+    """The steps of an epoch, or what is left of it; the first process says how far it is."""
+    if not ranks.first:
+        return steps
+    return barred(steps, Bar(title, iterations, "step", iterations - len(steps), STEPS_EVERY_S))
+
+
+def draw(curve: Path | None, progress: Progress, ranks: Ranks) -> None:
+    """Write the history so far where a person can look at it while the training runs."""
+    if curve and ranks.first:
+        write_metrics(curve, progress.history)
 
 
 def set_rate(progress: Progress, settings: Training, epoch: int) -> None:

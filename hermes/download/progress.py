@@ -5,8 +5,7 @@ import threading
 import time
 from types import TracebackType
 
-from tqdm import tqdm
-
+from hermes.bars import TerminalBar
 from hermes.download.files import DownloadError
 from hermes.download.sizes import Size, plain
 
@@ -27,8 +26,7 @@ class Progress:
         self._done, self._came = 0, 0
         self._begun = self._told = time.monotonic()
         known = total.bytes if not total.unknown else None
-        # disable=None: a bar where a terminal watches, silent elsewhere
-        self._bar = tqdm(desc=title, total=known, unit="B", unit_scale=True, disable=None)
+        self._bar = TerminalBar(title, known, "B", scaled=True)
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,5 +1,6 @@
 # in:  preprocessed cases and splits of the run's datasets
 # out: results/<study>/models/<run>/: model.safetensors, model.json, metrics.tsv
+# logs/<study>/train/<run>.curve.tsv: the metrics so far, to look at while it runs.
 # The resumable state lies in results/<study>/checkpoints/, undeclared, so that a retry finds it.
 # A training told to stop ends with status 75: a retry, or the next invocation, goes on from its state.
 
@@ -49,6 +50,7 @@ rule train:
             model=output.model,
             metrics=output.metrics,
             checkpoint=f"{RESULTS}/checkpoints/{w.run}.pt",
+            curve=f"{LOGS}/train/{w.run}.curve.tsv",
             device=config["device"],
             machine={key: PLAN.training(w.run)[key] for key in MACHINE},
             threads=PLAN.training(w.run)["threads"],

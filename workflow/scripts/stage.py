@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from hermes.bars import LineHandler
+
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -38,8 +40,10 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
     try:
         importlib.import_module(f"hermes.{stage}").run(**arguments)
     except Exception as error:
-        file.handle(logging.makeLogRecord({"msg": "traceback", "exc_info": sys.exc_info()}))
-        print(f"{stage} failed: {error or type(error).__name__}\n(log: {log})", file=sys.stderr)
+        told = f"{stage} failed: {error or type(error).__name__}"
+        record = {"levelname": "ERROR", "msg": " ".join(told.split()), "exc_info": sys.exc_info()}
+        file.handle(logging.makeLogRecord(record))
+        print(f"{told}\n(log: {log})", file=sys.stderr)
         return 1
     return 0
 
@@ -54,7 +58,7 @@ def _start_log(log: str, rank: int) -> tuple[str, logging.FileHandler]:
         log = f"{log}.rank{rank}"
     file = logging.FileHandler(log, mode="w", encoding="utf-8", delay=bool(rank))
     level = logging.ERROR if rank else logging.INFO
-    logging.basicConfig(level=level, format=FORMAT, handlers=[logging.StreamHandler(), file])
+    logging.basicConfig(level=level, format=FORMAT, handlers=[LineHandler(), file])
     return log, file
 
 
