@@ -61,7 +61,7 @@ rule computation:
     priority: 1
     conda:
         "hermes"
-    threads: workflow.cores or PLAN.study.train.threads  # alone, so that nothing else takes its time
+    threads: workflow.resource_settings.cores or PLAN.study.train.threads  # alone, so that nothing else takes its time
     resources:
         mem_mb=memory("computation"),
         runtime=minutes("computation"),
