@@ -5,12 +5,16 @@ A batch system announces the end of a job's time by SIGTERM, or by SIGUSR1 where
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 
 STATUS = 75
 """Exit status: stopped on request, run it again to go on. EX_TEMPFAIL of sysexits.h."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What Python's `signal` takes and gives: a function, or one of its constants."""
 
 
 class Interrupted(SystemExit):
@@ -29,7 +33,7 @@ class Notice:
 
     def __init__(self) -> None:
         self.received = ""
-        self.before: dict[signal.Signals, object] = {}
+        self.before: dict[signal.Signals, Handler] = {}
 
     def __enter__(self) -> "Notice":
         if threading.current_thread() is threading.main_thread():  # Python allows no other

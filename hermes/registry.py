@@ -9,11 +9,16 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from hermes.schema import Card
 
 MODALITIES = ("ct", "pet", "t1", "t2", "cine", "unknown")
 """Modality names in the order of their ids; `unknown` is last and has no modality loss."""
+
+WORDS = ("name", "title", "region", "kind", "colour")
+VOLUMES = ("volume_ml_low", "volume_ml_high")
+"""Columns of the table of structures; a table may have none of the latter."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -62,7 +67,7 @@ def validate(model: type[Model], values: Any, path: Path | str) -> Model:
         raise RegistryError(f"{path}: " + "\n  ".join(lines)) from error
 
 
-def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _explain(model: type[BaseModel], problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "top level"
     if problem["type"] == "extra_forbidden":
         owner = _owner(model, problem["loc"][:-1])
@@ -96,10 +101,15 @@ def load_structures(path: str | Path) -> dict[str, Structure]:
     """Read `config/structures.tsv` (name, title, region, kind, colour, volume_ml_low and _high).
 
     Raises:
-        RegistryError: a structure listed twice, or a range of volumes that cannot be.
+        RegistryError: other columns, a structure listed twice, or a range of volumes that cannot
+            be.
     """
     with open(path, encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle, delimiter="\t"))
+        reader = csv.DictReader(handle, delimiter="\t")
+        rows = list(reader)
+    columns = set(reader.fieldnames or ())
+    if not set(WORDS) <= columns <= {*WORDS, *VOLUMES}:
+        raise RegistryError(f"{path}: columns must be {', '.join(WORDS)} and {', '.join(VOLUMES)}")
     names = [row["name"] for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -108,16 +118,17 @@ def load_structures(path: str | Path) -> dict[str, Structure]:
 
 
 def _structure(row: dict[str, str], path: str | Path) -> Structure:
-    bounds = [row.pop(key, None) or None for key in ("volume_ml_low", "volume_ml_high")]
-    if bounds == [None, None]:
-        return Structure(**row)
+    name, title, region, kind, colour = (row[key] for key in WORDS)
+    bounds = [row.get(key) or "" for key in VOLUMES]
+    if not any(bounds):
+        return Structure(name, title, region, kind, colour)
     try:
         low, high = (float(bound or "nan") for bound in bounds)
     except ValueError as error:
-        raise RegistryError(f"{path}: {row['name']}: volume in ml: {error}") from error
+        raise RegistryError(f"{path}: {name}: volume in ml: {error}") from error
     if not 0 < low < high:
-        raise RegistryError(f"{path}: {row['name']}: volumes from {low:g} to {high:g} ml cannot be")
-    return Structure(**row, volume_ml_low=low, volume_ml_high=high)
+        raise RegistryError(f"{path}: {name}: volumes from {low:g} to {high:g} ml cannot be")
+    return Structure(name, title, region, kind, colour, low, high)
 
 
 def load_card(path: str | Path, structures: dict[str, Structure] | None = None) -> Card:

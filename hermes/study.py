@@ -48,7 +48,13 @@ class Plan:
         return table[dataset] if dataset in table else table["default"]
 
     def voxel_scale(self, dataset: str) -> float:
-        """How much coarser than published the phantom's images of a dataset are."""
+        """How much coarser than published the phantom's images of a dataset are.
+
+        Raises:
+            RegistryError: the study's images are not made here.
+        """
+        if self.study.phantom is None:
+            raise RegistryError(f"study {self.study.name}: it has no phantom")
         table = self.study.phantom.voxel_scale
         return table[dataset] if dataset in table else table["default"]
 

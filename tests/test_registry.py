@@ -49,6 +49,12 @@ def structures(tmp_path):
     return path
 
 
+def test_a_column_of_the_structures_that_is_none_is_refused(structures):
+    structures.write_text(structures.read_text().replace("colour", "color"))
+    with pytest.raises(RegistryError, match="columns must be name, title, region, kind, colour"):
+        load_structures(structures)
+
+
 def test_card_in_class_order(tmp_path, structures):
     more = {"ignored_values": [7], "task_family": "zoo"}
     labels = [{"value": 5, "structure": "spleen", "also": [6]}, {"value": 2, "structure": "liver"}]

@@ -117,11 +117,11 @@ def _together(
     except ConvertError as error:
         change = "keep one copy, or tell the entries apart by `case`"
         return found, [Finding(_without_root(error, raw), change)]
-    twice = [case for case in cases.values() if case.copy]
+    twice = [(case, case.copy) for case in cases.values() if case.copy]
     if not twice:
         return cases, []
-    first = twice[0]
-    what = f"{counted(len(twice), 'case')} there twice, such as {first.copy.path} and {first.path}"
+    first, copy = twice[0]
+    what = f"{counted(len(twice), 'case')} there twice, such as {copy.path} and {first.path}"
     change = "nothing: the latter are converted, with a warning that says whether both are equal"
     return cases, [Finding(what, change, problem=False)]
 

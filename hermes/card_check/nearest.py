@@ -64,13 +64,15 @@ def pairs(image: str, reference: str) -> Iterator[tuple[str, str]]:
     first, second = stem(one.name), stem(other.name)
     for shared in dict.fromkeys((_shared_text(first, second), _shared_number(first, second))):
         if shared:
-            yield tuple(
-                str(path.with_name("{case}".join(path.name.rsplit(shared, 1))))
-                for path in (one, other)
-            )
+            yield _with_hole(one, shared), _with_hole(other, shared)
     for folder in one.parts[:-1]:
         if folder in other.parts[:-1]:
             yield image.replace(folder, "{case}"), reference.replace(folder, "{case}")
+
+
+def _with_hole(path: PurePosixPath, shared: str) -> str:
+    """The path with {case} where its name holds the text for the last time."""
+    return str(path.with_name("{case}".join(path.name.rsplit(shared, 1))))
 
 
 def _shared_text(first: str, second: str) -> str:

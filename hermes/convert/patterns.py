@@ -24,7 +24,8 @@ def compile_pattern(pattern: str, holes: Mapping[str, str] | None = None) -> re.
     A placeholder matches as little as possible of one path component and the same text wherever
     it is repeated; known placeholders (`holes`) match their text only.
     """
-    known, seen, parts, end = holes or {}, set(), [], 0
+    seen: set[str] = set()
+    known, parts, end = holes or {}, [], 0
     for hole in HOLE.finditer(pattern):
         parts += [re.escape(pattern[end : hole.start()]), _group(hole.group(1), known, seen)]
         end = hole.end()

@@ -76,5 +76,6 @@ def _read_packed(path: Path, archive: Archive) -> None:
         with igzip.open(path) as handle:
             while handle.read(CHUNK):
                 pass
-    except (igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError) as error:
+    # isal's stub calls its class of errors an error
+    except (igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError) as error:  # type: ignore[misc]
         raise Damaged(f"{path}: {error}") from error

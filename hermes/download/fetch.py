@@ -174,12 +174,14 @@ class Transfer:
             raise Broken(f"{size_of_file(self.part)} of {total} bytes came")
 
     def _compare(self, total: int | None) -> None:
-        if None not in (self.expected, total) and total != self.expected:
+        if total is None:
+            return
+        if self.expected is not None and total != self.expected:
             raise DownloadError(
                 f"{self.place.name}: the server's file has {total} bytes, but the card says "
                 f"{self.expected}: {LOOK}"
             )
-        if self.expected is None and None not in (self.most, total) and total > self.most:
+        if self.expected is None and self.most is not None and total > self.most:
             raise TooLarge(
                 f"{self.place.name}: the server's file has {plain(total)}, but by the card's "
                 f"about_bytes it has {plain(self.most)} at most: {LOOK}"

@@ -10,14 +10,22 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from io import BufferedIOBase
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from hermes.download.files import CHUNK, Damaged, DownloadError
 from hermes.download.sizes import plain
 from hermes.schema import Archive
 
-Member = tuple[str, BufferedIOBase | None]
+
+@runtime_checkable
+class Readable(Protocol):
+    """An open member."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+Member = tuple[str, Readable | None]
 """Path in the archive, and the open file; none for what is no plain file (link, device)."""
 
 GROWTH = 100

@@ -32,6 +32,9 @@ PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 GONE = frozenset({404, 410})
 
+Authorize = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+"""What puts a person's credentials into a request."""
+
 ADDRESS_ADVICE = (
     "look whether the card's address still holds, or put the file into the mirror folder"
 )
@@ -71,9 +74,7 @@ class Place:
 
     name: str  # in messages; holds no secret
     url: str = field(repr=False)
-    auth: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None = field(
-        default=None, repr=False
-    )
+    auth: Authorize | None = field(default=None, repr=False)
     ticket: bool = False  # the address answers with another, which holds for a while
     advice: str = ADDRESS_ADVICE
     gone: frozenset[int] = GONE
@@ -118,7 +119,7 @@ class Place:
         method: str,
         url: str,
         headers: dict[str, str],
-        auth: object,
+        auth: Authorize | None,
     ) -> requests.Response:
         try:
             return session.request(

@@ -4,11 +4,11 @@ import os
 import shutil
 import zipfile
 from fnmatch import fnmatchcase
-from io import BufferedIOBase
+from io import BufferedWriter
 from pathlib import Path, PurePosixPath
 
 from hermes.download.files import CHUNK, FULL, DownloadError
-from hermes.download.members import damage_told, read_members, refuse_bomb, wanted
+from hermes.download.members import Readable, damage_told, read_members, refuse_bomb, wanted
 from hermes.schema import Archive
 
 
@@ -82,7 +82,7 @@ class _Writer:
         self._names: dict[str, str] = {}  # name without regard to case -> member
         self._bytes = 0
 
-    def write(self, name: str, handle: BufferedIOBase | None) -> None:
+    def write(self, name: str, handle: Readable | None) -> None:
         if handle is None:
             raise DownloadError(
                 f"{self._path}: member {name!r} is a link or a device, not a file; refused"
@@ -116,7 +116,7 @@ class _Writer:
                 f"{self._path}: member {name!r} cannot be written: {error.strerror}"
             ) from error
 
-    def _copy(self, handle: BufferedIOBase, out: BufferedIOBase) -> None:
+    def _copy(self, handle: Readable, out: BufferedWriter) -> None:
         """Copy a member; its bytes are counted, since what a header says may be a lie."""
         while chunk := handle.read(CHUNK):
             self._bytes += len(chunk)

@@ -34,7 +34,7 @@ MARGIN_SHARE = 0.05
 MOST = 2 / 3
 """ASSUME: share of a direction's relations that are broken when a scan is turned over."""
 
-ENDS = {"left_of": "LR", "above": "SI", "in_front_of": "AP"}
+ENDS = {"left_of": ("L", "R"), "above": ("S", "I"), "in_front_of": ("A", "P")}
 """Where the field of view cuts the first structure at the first of these sides, or the other one at
 the second, what is left of it lies nearer to the other: the relation may then seem broken."""
 

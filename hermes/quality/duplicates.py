@@ -1,6 +1,6 @@
 """One scan or one reference more than once, within a dataset and between datasets."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -102,7 +102,8 @@ def _findings(group: Sequence[Copy], text: str, trained: Collection[str]) -> lis
 
 def _summed_up(findings: Sequence[Finding]) -> list[Finding]:
     """The first findings of each dataset, and one that counts the rest."""
-    shown, kept = defaultdict(int), []
+    shown: Counter[str] = Counter()
+    kept = []
     for finding in findings:
         shown[finding.dataset] += 1
         if shown[finding.dataset] <= GROUPS_NAMED:

@@ -148,7 +148,8 @@ def check_grey_values(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> lis
 def _misplaced_references(facts: DatasetFacts, cases: Sequence[CaseMeasured]) -> list[Finding]:
     """CT in which half of the organs have an odd mean: is the reference another scan's?"""
     scans = [case for case in cases if case.modality == "ct"]
-    odd, judged = Counter(), Counter()
+    odd: Counter[str] = Counter()
+    judged: Counter[str] = Counter()
     for label in facts.labels:
         holders = [case for case in scans if label.structure in case.structures]
         if label.kind == "lesion" or len(holders) < ENOUGH:

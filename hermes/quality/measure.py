@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64, Real, UInt8
 
+from hermes.axes import triple
 from hermes.pool import run_cases
 from hermes.quality.fit import structure_misfits
 from hermes.quality.measurements import PERCENTILES, CaseMeasured, Extent, write_measurements
@@ -66,7 +67,7 @@ def run(
         raise QualityError(
             f"{dataset}: {len(failed)} of {len(rows)} cases cannot be measured:\n  {reasons}"
         )
-    found = [outcome.found for outcome in outcomes]
+    found = [outcome.found for outcome in outcomes if outcome.found is not None]
     write_measurements(measured, measured_structures, found)
     logger.info("%s: %d cases measured", dataset, len(found))
 
@@ -94,7 +95,7 @@ def measure_case(canonical: Path, structures: list[str], row: dict[str, str]) ->
     return CaseMeasured(
         row=row,
         body_mm=_place(image.affine, counts.bright),
-        slices=tuple(_richest(along[1:]) for along in reversed(counts.along)),
+        slices=triple(_richest(along[1:]) for along in reversed(counts.along)),
         quantiles=tuple(float(q) for q in np.percentile(_sample(image.array), PERCENTILES)),
         structures=extents,
     )

@@ -114,7 +114,7 @@ def write_measurements(
 
 def _case_row(case: CaseMeasured) -> dict[str, object]:
     values = (*(f"{mm:.2f}" for mm in case.body_mm), _joined(case.slices), _joined(case.quantiles))
-    return dict(case.row) | dict(zip(CASE_COLUMNS, values, strict=True))
+    return {**case.row, **dict(zip(CASE_COLUMNS, values, strict=True))}
 
 
 def _joined(values: Iterable[float | int]) -> str:

@@ -61,7 +61,7 @@ def run(
     with writing(markdown) as aside:
         aside.write_text(_markdown(rows, study), encoding="utf-8")
     write_sidecar(sidecar, study, [*cases, *splits], csv, {})
-    logger.info("%d datasets, %d images", len(rows), sum(row["size"] for row in rows))
+    logger.info("%d datasets, %d images", len(rows), sum(int(row["size"]) for row in rows))
 
 
 def dataset_row(
