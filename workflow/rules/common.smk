@@ -69,7 +69,17 @@ wildcard_constraints:
     table="|".join(PLAN.tables) or "none",
 
 
-# `python` of a rule is this one, unless Snakemake deploys the conda environment that the rule names
+def environment(wildcards):
+    """The conda environment of every rule, where Snakemake deploys them (`--sdm conda`).
+
+    Else none: a rule that names one has Snakemake call conda, deployed or not.
+    """
+    if workflow.deployment_settings.deployment_method:
+        return str(Path(workflow.basedir) / "environment.yml")
+    return None
+
+
+# `python` of a rule is this one, unless Snakemake deploys the rules' environment
 if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
@@ -182,6 +192,33 @@ if config["gpus"] == "auto":
 def ranks_of(run):
     """Processes that share a training: what its settings say, else one for each GPU it asks for."""
     return PLAN.training(run)["ranks"] or max(1, GPUS)
+
+
+NODES = int(config["nodes"])
+for name in PLAN.runs if NODES > 1 else []:
+    if ranks_of(name) % NODES:
+        raise WorkflowError(
+            f"nodes={NODES}: {ranks_of(name)} processes of {name} cannot be shared by them alike; "
+            "say gpus=... in all, a multiple of nodes"
+        )
+
+
+def across_nodes():
+    """Resources of a training on several machines of a cluster, a task on each; else none.
+
+    `mpi`: the job starts its processes by `srun` itself. GPUs are asked for by machine, in place of
+    a number in all that SLURM might share out unequally.
+    """
+    if NODES == 1:
+        return {}
+    return {
+        "mpi": "srun",
+        "nodes": NODES,
+        "tasks": NODES,
+        "tasks_per_gpu": 0,  # else the plugin multiplies tasks by GPUs
+        "cpus_per_task": lambda w, threads: threads // NODES,
+        **({"gres": lambda w: f"gpu:{ranks_of(w.run) // NODES}"} if GPU else {}),
+    }
 
 
 def switched_on(key):

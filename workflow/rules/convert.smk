@@ -16,7 +16,7 @@ rule convert:
         f"{LOGS}/convert/{{dataset}}.benchmark.tsv"
     priority: 80
     conda:
-        "hermes"
+        environment
     threads: WORKERS
     resources:
         mem_mb=memory("convert"),

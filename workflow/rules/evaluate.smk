@@ -16,7 +16,7 @@ rule evaluate:
         f"{LOGS}/evaluate/{{run}}/{{dataset}}.benchmark.tsv"
     priority: 5
     conda:
-        "hermes"
+        environment
     threads: WORKERS
     resources:
         mem_mb=memory("evaluate"),

@@ -23,7 +23,7 @@ rule predict_shard:
         shards="[0-9]+",
     priority: 6
     conda:
-        "hermes"
+        environment
     threads: PLAN.study.train.threads
     resources:
         mem_mb=memory("predict_shard"),
@@ -59,7 +59,7 @@ rule predict:
         f"{LOGS}/predict/{{run}}/{{dataset}}.benchmark.tsv"
     priority: 5
     conda:
-        "hermes"
+        environment
     threads: PLAN.study.train.threads
     resources:
         mem_mb=memory("predict"),

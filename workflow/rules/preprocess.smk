@@ -19,7 +19,7 @@ rule preprocess_block:
         blocks="[0-9]+",
     priority: 71
     conda:
-        "hermes"
+        environment
     threads: WORKERS
     resources:
         mem_mb=memory("preprocess_block"),
@@ -52,7 +52,7 @@ rule preprocess:
         f"{LOGS}/preprocess/{{dataset}}.benchmark.tsv"
     priority: 70
     conda:
-        "hermes"
+        environment
     threads: WORKERS
     resources:
         mem_mb=memory("preprocess"),

@@ -17,7 +17,7 @@ rule measure:
         f"{LOGS}/measure/{{dataset}}.benchmark.tsv"
     priority: 74
     conda:
-        "hermes"
+        environment
     threads: WORKERS
     resources:
         mem_mb=memory("measure"),
@@ -57,7 +57,7 @@ rule judge:
         f"{LOGS}/judge/{{dataset}}.benchmark.tsv"
     priority: 73
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("judge"),
@@ -101,7 +101,7 @@ rule quality:
         f"{LOGS}/quality/quality.benchmark.tsv"
     priority: 72
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("quality"),

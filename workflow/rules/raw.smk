@@ -14,7 +14,7 @@ if PLAN.study.kind == "phantom":
             f"{LOGS}/phantom/{{dataset}}.benchmark.tsv"
         priority: 90
         conda:
-            "hermes"
+            environment
         threads: WORKERS
         resources:
             mem_mb=memory("phantom"),
@@ -52,7 +52,7 @@ else:
             f"{LOGS}/download/{{dataset}}.benchmark.tsv"
         priority: 90
         conda:
-            "hermes"
+            environment
         # files read, unpacked and hashed at once; a download mostly waits, so four go side by side
         threads: max(1, WORKERS // 4)
         resources:

@@ -20,7 +20,7 @@ rule table:
     benchmark:
         f"{LOGS}/table/{{table}}.benchmark.tsv"
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("table"),
@@ -60,7 +60,7 @@ rule computation:
         f"{LOGS}/table/table1.benchmark.tsv"
     priority: 1
     conda:
-        "hermes"
+        environment
     threads: workflow.resource_settings.cores or PLAN.study.train.threads  # alone, so that nothing else takes its time
     resources:
         mem_mb=memory("computation"),
@@ -107,7 +107,7 @@ rule statistics:
     benchmark:
         f"{LOGS}/table/table5.benchmark.tsv"
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("statistics"),
@@ -142,7 +142,7 @@ rule licences:
     benchmark:
         f"{LOGS}/licences.benchmark.tsv"
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("licences"),
@@ -179,7 +179,7 @@ rule overlay:
     benchmark:
         f"{LOGS}/overlay/{{dataset}}.benchmark.tsv"
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("overlay"),
@@ -220,7 +220,7 @@ rule configured_study:
     benchmark:
         f"{LOGS}/configured/{{name}}.benchmark.tsv"
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("configured_study"),

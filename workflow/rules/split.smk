@@ -17,7 +17,7 @@ rule reference_lists:
     priority: 90
     retries: 1
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("reference_lists"),
@@ -46,7 +46,7 @@ rule split:
         f"{LOGS}/split/{{dataset}}.benchmark.tsv"
     priority: 75
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("split"),
@@ -85,7 +85,7 @@ rule split_fraction:
         draw="[0-9]+",
     priority: 75
     conda:
-        "hermes"
+        environment
     threads: 1
     resources:
         mem_mb=memory("split_fraction"),

@@ -22,12 +22,13 @@ rule train:
         f"{LOGS}/train/{{run}}.benchmark.tsv"
     priority: lambda w: 10 + len(PLAN.runs[w.run].datasets)
     conda:
-        "hermes"
+        environment
     threads: lambda w: PLAN.training(w.run)["threads"] * ranks_of(w.run)
     resources:
+        **across_nodes(),
         mem_mb=memory("train"),
         runtime=minutes("train"),
-        gpu=lambda w: GPU and ranks_of(w.run),
+        gpu=lambda w: ranks_of(w.run) if GPU and NODES == 1 else 0,
     params:
         values=lambda w: call(
             name=w.run,
@@ -55,6 +56,7 @@ rule train:
             machine={key: PLAN.training(w.run)[key] for key in MACHINE},
             threads=PLAN.training(w.run)["threads"],
             ranks=ranks_of(w.run),
+            nodes=NODES,
             strict=STRICT,
         ),
     message:

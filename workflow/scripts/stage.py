@@ -5,9 +5,9 @@ The one place where the workflow meets the code: it turns a rule's values and pa
 plain line on what went wrong and where to read more. VALUES decide the result, and a change of them
 reruns the rule; PATHS (with threads and device) say where things lie on this machine.
 
-Two of the paths are for this script: `ranks`, processes that the stage is run in (not where
-`torchrun` has started this one already), and `strict`, which pins arithmetic before torch is
-loaded.
+Three of the paths are for this script: `ranks`, processes that the stage is run in (not where
+`torchrun` has started this one already), `nodes`, machines of a SLURM job that share them, and
+`strict`, which pins arithmetic before torch is loaded.
 """
 
 import importlib
@@ -31,11 +31,11 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
         from hermes.strict import environment
 
         os.environ.update(environment())
-    ranks = arguments.pop("ranks", 1)
+    ranks, nodes = arguments.pop("ranks", 1), arguments.pop("nodes", 1)
     if ranks > 1 and "RANK" not in os.environ:
         from ranks import launch
 
-        return launch(ranks, arguments["threads"], [__file__, stage, values, paths, log])
+        return launch(ranks, arguments["threads"], [__file__, stage, values, paths, log], nodes)
     log, file = _start_log(log, int(os.environ.get("RANK", "0")))
     try:
         importlib.import_module(f"hermes.{stage}").run(**arguments)
