@@ -150,7 +150,7 @@ def _apply_one(
 
 
 def sample_points(
-    matrix: Float[Tensor, "3 3"], size: tuple[int, int, int], crop: tuple[int, int, int]
+    matrix: Float[Tensor, "3 3"], size: tuple[int, ...], crop: tuple[int, int, int]
 ) -> Float[Tensor, "d h w 3"]:
     """Where each voxel of the centre `crop` is read in the input of `size` (z, y, x).
 

@@ -144,7 +144,7 @@ class CropDataset(torch.utils.data.Dataset):
         """Where the crops of a step's whole batch lie."""
         generator = np.random.default_rng([self.seed, step])
         drawn = generator.choice(len(self.members), size=self.batch, p=self.probabilities)
-        return [self._place(*self.members[i], generator) for i in drawn]
+        return [self._place(*self.members[int(i)], generator) for i in drawn]
 
     def read(self, places: Sequence[Place], width: int = 0) -> Batch:
         """The crops at these places, their tasks padded to `width` or to the longest."""

@@ -161,7 +161,7 @@ def _group(backend: str) -> Iterator[None]:
 
 
 def _own_gpu(asked: torch.device, number: int) -> torch.device:
-    if asked.index is not None:
+    if asked != torch.device("cuda"):
         raise ValueError(f"device {asked} is one GPU, and several processes train: say cuda")
     if number >= torch.cuda.device_count():
         raise ValueError(

@@ -6,7 +6,7 @@ gradient directly; a mask per class is never made. The losses are then formulas 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,9 @@ def common_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
     if output.auxiliary is None:
         return main
     auxiliary = segmentation_loss(output.auxiliary, batch.label, batch.values)
-    return SegmentationLoss(*(sum(parts) / 2 for parts in zip(main, auxiliary, strict=True)))
+    return SegmentationLoss(
+        (main.cross_entropy + auxiliary.cross_entropy) / 2, (main.overlap + auxiliary.overlap) / 2
+    )
 
 
 def bce_dice_loss(output: "ModelOutput", batch: "Batch") -> SegmentationLoss:
@@ -142,7 +144,7 @@ class PairSums(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, label: Tensor, values: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, label: Tensor, values: Tensor) -> Tensor:
         sums = logits.new_zeros((5, *values.shape), dtype=torch.float64)
         saved = [logits]
         for row, image in enumerate(logits.flatten(2)):
@@ -155,7 +157,7 @@ class PairSums(torch.autograd.Function):
         return sums
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         logits, *masks = ctx.saved_tensors
         out = torch.empty_like(logits, memory_format=torch.contiguous_format)
         for row, (image, target) in enumerate(zip(logits.flatten(2), out.flatten(2), strict=True)):

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hermes.batch import Batch, Part
 from hermes.distributed import Gather, Ranks, gathering, live
@@ -104,7 +105,9 @@ class Objective:
 
     def _apart(self, more: bool) -> AbstractContextManager[None]:
         """Gradients cross to other processes with the last part only."""
-        return self.shared.no_sync() if more and self.ranks.count > 1 else nullcontext()
+        if more and isinstance(self.shared, DistributedDataParallel):
+            return self.shared.no_sync()
+        return nullcontext()
 
     def _gathers(self, parts: Sequence[Part]) -> list[Gather | None]:
         """For each part, what `gather_batch` is while its loss is computed."""

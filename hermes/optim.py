@@ -6,11 +6,14 @@ of 1 inside the optimiser, decoupled weight decay, bias correction.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import overload
 
 import torch
 from torch import Tensor, nn
+
+Loss = float | Tensor  # torch declares the former and is given the latter
 
 CACHE_VALUES = 2**16  # parameters updated at once on a CPU: 256 KiB, and as much for each state
 
@@ -54,8 +57,14 @@ class Lamb(torch.optim.Optimizer):
             params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
+    def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
         """Update every parameter that has a gradient; gradients are left scaled."""
         loss = None
         if closure is not None:
@@ -78,20 +87,20 @@ class Lamb(torch.optim.Optimizer):
 
     def _step_group(self, group: dict, params: list[Tensor]) -> None:
         update = self._direction(group, params)
-        weight_norms = torch.stack(torch._foreach_norm(params))
-        update_norms = torch.stack(torch._foreach_norm(update))
+        weight_norms = torch.stack(list(torch._foreach_norm(params)))
+        update_norms = torch.stack(list(torch._foreach_norm(update)))
         usable = (weight_norms > 0) & (update_norms > 0)
         ratios = torch.where(usable, weight_norms / update_norms, 1.0)
         torch._foreach_mul_(update, list(ratios.unbind()))
         torch._foreach_add_(params, update, alpha=-group["lr"])
 
-    def _direction(self, group: dict, params: list[Tensor]) -> Sequence[Tensor]:
+    def _direction(self, group: dict, params: list[Tensor]) -> list[Tensor]:
         """Adam's step plus weight decay, before lr and ratio; advances the running means."""
         beta1, beta2 = group["betas"]
         states = [self._state_of(p) for p in params]
         for state in states:
             state["step"] += 1
-        gradients = [p.grad for p in params]
+        gradients = [p.grad for p in params if p.grad is not None]
         means, squares = ([s[key] for s in states] for key in ("mean", "square"))
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
@@ -99,7 +108,7 @@ class Lamb(torch.optim.Optimizer):
         root = torch._foreach_sqrt(squares)
         torch._foreach_div_(root, [math.sqrt(1 - beta2 ** s["step"]) for s in states])
         torch._foreach_add_(root, group["eps"])
-        update = torch._foreach_div(means, root)
+        update = list(torch._foreach_div(means, root))
         torch._foreach_div_(update, [1 - beta1 ** s["step"] for s in states])
         torch._foreach_add_(update, params, alpha=group["weight_decay"])
         return update

@@ -4,7 +4,7 @@ The counterpart of `hermes.losses` for a softmax: the sums are made block by blo
 pass writes the gradient directly, so that neither probabilities nor a mask per class are ever held.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Integer
@@ -35,8 +35,8 @@ def softmax_sums(
     logits: Float[Tensor, "b c d h w"], label: Integer[Tensor, "b d h w"]
 ) -> SoftmaxSums:
     """Sums over voxels. Channel v is label value v; one of -inf has probability 0."""
-    cross_entropy, classes, size = Sums.apply(logits, label)
-    return SoftmaxSums(cross_entropy / label[0].numel(), *classes, size)
+    cross_entropy, (probability, true_positive), size = Sums.apply(logits, label)
+    return SoftmaxSums(cross_entropy / label[0].numel(), probability, true_positive, size)
 
 
 def batch_dice_loss(
@@ -61,7 +61,7 @@ class Sums(torch.autograd.Function):
     """Cross-entropy (b), [sum p, sum p in the class] (2, b, c) and class sizes (b, c), float64."""
 
     @staticmethod
-    def forward(ctx, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(logits, label)
         count, channels = logits.shape[:2]
         entropy = logits.new_zeros(count, dtype=torch.float64)
@@ -78,7 +78,9 @@ class Sums(torch.autograd.Function):
         return entropy, classes, size
 
     @staticmethod
-    def backward(ctx, for_entropy: Tensor, for_classes: Tensor, _: Tensor) -> tuple[Tensor, None]:
+    def backward(
+        ctx: Any, for_entropy: Tensor, for_classes: Tensor, _: Tensor
+    ) -> tuple[Tensor, None]:
         """With q the gradient of a voxel's p: dz = p (q - sum p q) + entropy's (p - [label])."""
         logits, label = ctx.saved_tensors
         out = torch.empty_like(logits, memory_format=torch.contiguous_format)

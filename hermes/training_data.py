@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -130,7 +131,7 @@ def augmented(part: Part, settings: Training, step: int, seed: int) -> Part:
     drawn = augment.draw(
         part.probability, settings.crop, settings.margin, generator, settings.affine_probability
     )
-    own = {
+    own: dict[str, Any] = {
         name: value[part.rows] for name, value in vars(drawn).items() if isinstance(value, Tensor)
     }
     drawn = dataclasses.replace(drawn, **own)

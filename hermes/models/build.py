@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +17,8 @@ from torch import nn
 from hermes.atomic import writing
 from hermes.models.interface import Method
 from hermes.models.methods import METHODS
+
+Value = TypeVar("Value")
 
 UNKNOWN = "unknown"  # the modality of an image that does not say; the last row of the table
 
@@ -50,7 +52,7 @@ class ModelSpec:
         """Number of tasks."""
         return len(self.tasks)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"tasks must be unique and at least one, got {self.tasks}")
         for dataset, tasks in self.datasets.items():
@@ -69,7 +71,7 @@ class ModelSpec:
         return cls.from_dict(json.loads(text))
 
     @classmethod
-    def from_dict(cls, fields: Mapping) -> "ModelSpec":
+    def from_dict(cls, fields: Mapping[str, Any]) -> "ModelSpec":
         """The specification from decoded JSON, whose lists become tuples."""
         datasets = {name: tuple(tasks) for name, tasks in fields["datasets"].items()}
         sequences = {name: tuple(fields[name]) for name in ("tasks", "modalities")}
@@ -131,7 +133,7 @@ def grow(
     return grown, grown_spec
 
 
-def choose(kind: str, name: str, known: Mapping):
+def choose(kind: str, name: str, known: Mapping[str, Value]) -> Value:
     """known[name], or a ValueError that names the nearest."""
     if name in known:
         return known[name]

@@ -118,6 +118,8 @@ class LearnableEmbedding(nn.Module):
 class FixedEmbedding(nn.Module):
     """A fixed vector per class, linearly to a code, ReLU."""
 
+    vectors: Tensor
+
     def __init__(self, vectors: Float[Tensor, "t e"]):
         super().__init__()
         self.register_buffer("vectors", vectors)
@@ -156,12 +158,12 @@ def make_embedding(tasks: Sequence[str], options: Mapping[str, Any]) -> nn.Modul
     kind, path = options.get("embedding", "learnable"), options.get("path")
     if (kind == "file") != bool(path):
         raise ValueError("clip_driven: `embedding: file` and `path: ...` go together")
+    if path:
+        return FileEmbedding(path, tasks)
     if kind == "learnable":
         return LearnableEmbedding(len(tasks))
     if kind == "one_hot":
         return FixedEmbedding(torch.eye(len(tasks)))
-    if kind == "file":
-        return FileEmbedding(path, tasks)
     raise ValueError(f"clip_driven: embedding {kind!r}: known are learnable, one_hot, file")
 
 

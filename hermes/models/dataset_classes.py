@@ -17,6 +17,8 @@ class DatasetClasses(nn.Module):
     It has no parameters and is not saved: the specification says it all.
     """
 
+    table: Tensor
+
     def __init__(self, tasks: Sequence[str], datasets: Mapping[str, Sequence[str]]):
         """Args:
         tasks: names in row order.

@@ -7,6 +7,8 @@ weight is three 2D ones per image, whose kernels are fast. The normalised input 
 the backward pass, so that only the input is kept. Elsewhere torch's own operations are used.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -89,14 +91,14 @@ class Depthwise(torch.autograd.Function):
     """`depthwise` on a CPU."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, eps: float | None, relu: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float | None, relu: bool) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
         ctx.eps, ctx.relu = eps, relu
         return convolve(normalise(x, eps, relu)[0] if eps is not None else x, weight)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         active, moments = (x, None) if ctx.eps is None else normalise(x, ctx.eps, ctx.relu)

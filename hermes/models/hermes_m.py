@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from hermes.models.fusion import PriorTables
 from hermes.models.hermes import ModalityHead, Readout
-from hermes.models.interface import ModelOutput, as_given, class_logits
-from hermes.models.medformer import MedFormer, medformer, up_to
+from hermes.models.interface import ModelOutput, as_given, class_logits, up_to
+from hermes.models.medformer import MedFormer, medformer
 
 if TYPE_CHECKING:
     from hermes.models.build import ModelSpec
@@ -58,7 +58,10 @@ class HermesM(nn.Module):
 
         Padded tasks (-1) change nothing for the others; modality -1 is the row "unknown".
         """
-        priors = [tables.select(tasks, modality) for tables in self.priors]
+        priors = []
+        for tables in self.priors:
+            assert isinstance(tables, PriorTables)
+            priors.append(tables.select(tasks, modality))
         features = self.backbone.features(image, priors)
         posterior = torch.cat(features.posteriors, -1)  # b k+10 1088
         wanted = tasks.shape[1]

@@ -12,9 +12,10 @@ evaluation know nothing of the method. It lives in one file, which ends in a lin
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hermes.dataset import Batch
     from hermes.losses import SegmentationLoss
     from hermes.models.build import ModelSpec
+
+Network = TypeVar("Network", bound=nn.Module)
 
 STRIDE = 16  # four halvings
 SMALLEST = 32  # voxels per side; at 16 the bottleneck is one voxel, which has no variance
@@ -72,6 +75,22 @@ class Method:
     remark: Callable[["ModelSpec"], str] | None = None
 
 
+class Backbone(nn.Module):
+    """A network from an image to its full-resolution feature.
+
+    Attributes:
+        base_channels: of the feature.
+    """
+
+    base_channels: int
+
+
+def channels_last(module: Network) -> Network:
+    """The module, its 3D weights laid out as convolution is fastest."""
+    # torch's types do not know this argument
+    return module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+
 def as_given(x: Tensor) -> AbstractContextManager[None]:
     """Autocast off, for arithmetic in the type that its arguments have."""
     if x.device.type == "meta":  # shapes alone, for counting; autocast does not know the device
@@ -112,3 +131,8 @@ def row_logits(
     """Logits of a 1x1 head with a row per task, for the wanted rows only."""
     rows = tasks.clamp(min=0)
     return class_logits(head.weight[rows], feature, head.bias[rows])
+
+
+def up_to(logits: Float[Tensor, "b k d h w"], image: Tensor) -> Float[Tensor, "b k d2 h2 w2"]:
+    """Logits at the image's size, by trilinear interpolation (corners aligned)."""
+    return F.interpolate(logits, size=image.shape[2:], mode="trilinear", align_corners=True)

@@ -6,6 +6,8 @@ they are folded into the 1^3 convolution that comes next, a matrix per image. Ex
 hidden feature, four times as wide as the block's, is read twice and not written again.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -61,7 +63,7 @@ class Moments(torch.autograd.Function):
     """`moments` through the batch-norm kernel, which is several times as fast channels-last."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:
         unused = x.new_zeros(x.shape[1], dtype=wide)
         images = [
             torch.batch_norm_update_stats(image, unused, unused.clone(), 0.0)
@@ -72,7 +74,7 @@ class Moments(torch.autograd.Function):
         return mean, variance
 
     @staticmethod
-    def backward(ctx, to_mean: Tensor, to_variance: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, to_mean: Tensor, to_variance: Tensor) -> tuple[Tensor, None]:
         """d mean / dx = 1 / n; d variance / dx = 2 (x - mean) / n."""
         x, mean = ctx.saved_tensors
         count = x[0, 0].numel()

@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from hermes.models.attention import Exchange, TokenInstanceNorm, TokenNorm
 from hermes.models.depthwise import Merge
 from hermes.models.fusion import HEAD_DIM, Priors
-from hermes.models.interface import ModelOutput, as_given, check_size, row_logits
+from hermes.models.interface import (
+    Backbone,
+    ModelOutput,
+    as_given,
+    channels_last,
+    check_size,
+    row_logits,
+    up_to,
+)
 from hermes.models.resunet import Block, conv3, widths
 from hermes.models.semantic_map import MapFusion, SemanticMap
 from hermes.models.traditional import Traditional
@@ -130,7 +138,7 @@ def head_count(channels: int) -> int:
     )
 
 
-class MedFormer(nn.Module):
+class MedFormer(Backbone):
     """Stem and four down stages, map fusion, four up stages; without a head.
 
     Args:
@@ -174,7 +182,7 @@ class MedFormer(nn.Module):
         self.up1 = AttentionUp(c4, c3, *at5, map_wanted=True)
         self.up2 = AttentionUp(c3, c2, *at6, map_wanted=False)
         self.up3, self.up4 = ConvUp(c2, c1), ConvUp(c1, c0)
-        self.to(memory_format=torch.channels_last_3d)
+        channels_last(self)
 
     def forward(self, image: Float[Tensor, "b 1 d h w"]) -> Float[Tensor, "b c d h w"]:
         """The full-resolution feature."""
@@ -214,13 +222,10 @@ def medformer(
     )
 
 
-def up_to(logits: Float[Tensor, "b k d h w"], image: Tensor) -> Float[Tensor, "b k d2 h2 w2"]:
-    """Logits at the image's size, by trilinear interpolation (corners aligned)."""
-    return F.interpolate(logits, size=image.shape[2:], mode="trilinear", align_corners=True)
-
-
 class TraditionalMedFormer(Traditional):
     """MedFormer with one 1x1 output per task; 43,198,211 parameters for 3 tasks."""
+
+    backbone: MedFormer
 
     def __init__(self, spec: "ModelSpec"):
         super().__init__(medformer(spec, TokenInstanceNorm, TRADITIONAL_OPTIONS), spec.rows)

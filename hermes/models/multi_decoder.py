@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hermes.models.dataset_classes import DatasetClasses
-from hermes.models.interface import ModelOutput, check_size, row_logits
+from hermes.models.interface import ModelOutput, channels_last, check_size, row_logits
 from hermes.models.resunet import Decoder, Encoder
 
 
@@ -33,7 +33,7 @@ class MultiDecoder(nn.Module):
         self.encoder = Encoder(base_channels)
         self.decoders = nn.ModuleList(Decoder(base_channels) for _ in datasets)
         self.heads = nn.ModuleList(nn.Linear(base_channels, n) for n in self.classes.counts)
-        self.to(memory_format=torch.channels_last_3d)
+        channels_last(self)
 
     def forward(
         self,
@@ -63,4 +63,6 @@ class MultiDecoder(nn.Module):
 
     def decode(self, index: int, features: list[Tensor], channels: Tensor) -> Tensor:
         """Logits (b, k, d, h, w) of samples of one dataset."""
-        return row_logits(self.heads[index], channels, self.decoders[index](features))
+        head = self.heads[index]
+        assert isinstance(head, nn.Linear)
+        return row_logits(head, channels, self.decoders[index](features))

@@ -1,5 +1,7 @@
 """Instance norm followed by ReLU, the pair that precedes every convolution of the ResUNet."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -26,7 +28,7 @@ class NormReLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last_3d)
         y = torch.empty_like(x)
         ctx.moments = []
@@ -37,7 +39,7 @@ class NormReLU(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         x, y = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
         out = torch.empty_like(x)
@@ -60,17 +62,17 @@ def normalise(image: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
     vector registers, and sums in eight parts, which is more exact.
     """
     channels, voxels = image.shape[1], image[0, 0].numel()
-    running = [
-        image.new_full((channels,), value, dtype=torch.promote_types(image.dtype, torch.float32))
-        for value in (0.0, 1.0)
-    ]  # never used, but their type is the one that the kernel sums in
+    wide = torch.promote_types(image.dtype, torch.float32)
+    # running moments are never used, but their type is the one that the kernel sums in
+    zeros = image.new_zeros((channels,), dtype=wide)
+    ones = image.new_ones((channels,), dtype=wide)
     if channels >= FEW_CHANNELS or voxels < MANY_VOXELS or voxels % FOLD:
-        return batch_norm(image, *running, out, training=True)
+        return batch_norm(image, zeros, ones, out, training=True)
     x, y = (
         volume.permute(0, 2, 3, 4, 1).view(1, -1, FOLD * channels, 1).transpose(1, 2)
         for volume in (image, out)
     )
-    parts = torch.batch_norm_update_stats(x, *(each.repeat(FOLD) for each in running), 0.0)
+    parts = torch.batch_norm_update_stats(x, zeros.repeat(FOLD), ones.repeat(FOLD), 0.0)
     means, variances = (part.view(FOLD, channels) for part in parts)
     mean = means.mean(0)
     variance = (variances + (means - mean).square_()).mean(0)

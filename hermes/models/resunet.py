@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hermes.models.interface import as_given, check_size
+from hermes.models.interface import Backbone, as_given, channels_last, check_size
 from hermes.models.norm import norm_relu
 
 
 def widths(base_channels: int) -> tuple[int, int, int, int, int]:
     """Channels from full resolution down to the bottleneck: 32-64-128-256-320 at base 32."""
-    return tuple(base_channels * factor for factor in (1, 2, 4, 8, 10))
+    c = base_channels
+    return c, 2 * c, 4 * c, 8 * c, 10 * c
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv3d:
@@ -114,7 +115,7 @@ class Decoder(nn.Module):
         return x
 
 
-class ResUNet(nn.Module):
+class ResUNet(Backbone):
     """Encoder and decoder, without a head; 40,560,480 parameters at base 32."""
 
     def __init__(self, base_channels: int):
@@ -122,7 +123,7 @@ class ResUNet(nn.Module):
         self.base_channels = base_channels
         self.encoder = Encoder(base_channels)
         self.decoder = Decoder(base_channels)
-        self.to(memory_format=torch.channels_last_3d)
+        channels_last(self)
 
     def forward(self, image: Float[Tensor, "b 1 d h w"]) -> Float[Tensor, "b c d h w"]:
         check_size(image)

@@ -7,13 +7,13 @@ table is as many runs as there are datasets.
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hermes.models.interface import ModelOutput, row_logits
+from hermes.models.interface import Backbone, ModelOutput, row_logits
 
 
 class Traditional(nn.Module):
     """A backbone with one 1x1 output per task; 33 parameters per task at 32 channels."""
 
-    def __init__(self, backbone: nn.Module, tasks: int):
+    def __init__(self, backbone: Backbone, tasks: int):
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.base_channels, tasks)  # a 1x1 convolution, row per task

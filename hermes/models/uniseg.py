@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 from hermes.distributed import gather_batch
 from hermes.losses import SegmentationLoss
 from hermes.models.dataset_classes import DatasetClasses
-from hermes.models.interface import ModelOutput, check_size, class_logits
+from hermes.models.interface import ModelOutput, channels_last, check_size, class_logits
 from hermes.models.resunet import ResUNet, Up, widths
 from hermes.softmax_loss import SoftmaxSums, batch_dice_loss, softmax_sums
 
@@ -64,7 +64,7 @@ class UniSeg(nn.Module):
         )
         outputs = 1 + max(self.classes.counts)
         self.heads = nn.ModuleList(nn.Linear(channels, outputs) for channels in (c0, c1, c2))
-        self.to(memory_format=torch.channels_last_3d)
+        channels_last(self)
 
     def forward(
         self,
@@ -82,15 +82,15 @@ class UniSeg(nn.Module):
         *skips, x = self.backbone.encoder(image)
         x = torch.cat([x, self.own_prompt(x, dataset)], 1)
         decoder = self.backbone.decoder
-        levels = []
+        levels: list[Tensor] = []
         for up in (decoder.up1, decoder.up2, decoder.up3, decoder.up4):
             x = up(x, skips.pop())
             levels.insert(0, x)
         heads = self.heads if self.training else self.heads[:1]
-        softmax_logits = tuple(
-            self.exclusive_logits(head, level, dataset)
-            for head, level in zip(heads, levels, strict=False)
-        )
+        softmax_logits: tuple[Tensor, ...] = ()
+        for head, level in zip(heads, levels, strict=False):
+            assert isinstance(head, nn.Linear)
+            softmax_logits += (self.exclusive_logits(head, level, dataset),)
         # in training only the common loss looks at these: what they are made of is not kept
         logits = checkpoint(against_rest, softmax_logits[0], number, use_reentrant=False)
         return ModelOutput(logits, softmax_logits=softmax_logits)
@@ -173,7 +173,7 @@ def uniseg_loss(output: ModelOutput, batch: "Batch") -> SegmentationLoss:
         sums, own = of_whole_batch(sums, own, channels)
         cross_entropy.append(weight / scale * sums.cross_entropy.mean().float())
         overlap.append(weight / scale * batch_dice_loss(sums, own, dataset))
-    return SegmentationLoss(sum(cross_entropy), sum(overlap))
+    return SegmentationLoss(sum(cross_entropy[1:], cross_entropy[0]), sum(overlap[1:], overlap[0]))
 
 
 def of_whole_batch(

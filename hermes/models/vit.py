@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from hermes.models.interface import check_size
+from hermes.axes import triple
+from hermes.models.fusion import Priors
+from hermes.models.interface import Backbone, channels_last, check_size
 from hermes.models.resunet import Block, Up, conv3, widths
 
 PATCH = 8  # voxels per side
@@ -74,7 +76,7 @@ def positions(
     return F.pad(found, (0, channels - 6 * share))
 
 
-class ViT(nn.Module):
+class ViT(Backbone):
     """Transformer encoder and convolutional decoder, without a head."""
 
     def __init__(self, base_channels: int):
@@ -90,33 +92,36 @@ class ViT(nn.Module):
         self.to_quarter = nn.ConvTranspose3d(width, c2, 2, stride=2)  # 1/8 -> 1/4
         self.to_eighth = nn.Conv3d(2 * width, c3, 1)
         self.up2, self.up3, self.up4 = Up(c3, c2), Up(c2, c1), Up(c1, c0)
-        self.to(memory_format=torch.channels_last_3d)
+        channels_last(self)
 
     def forward(self, image: Float[Tensor, "b 1 d h w"]) -> Float[Tensor, "b c d h w"]:
-        return self.with_tokens(image)[0]
+        return self._encode(image, None)[0]
 
     def with_tokens(
         self,
         image: Float[Tensor, "b 1 d h w"],
-        tokens: Float[Tensor, "b t c"] | None = None,
-        real: Bool[Tensor, "b t"] | None = None,
-    ) -> tuple[Float[Tensor, "b c0 d h w"], Float[Tensor, "b t c"] | None]:
+        tokens: Float[Tensor, "b t c"],
+        real: Bool[Tensor, "b t"],
+    ) -> tuple[Float[Tensor, "b c0 d h w"], Float[Tensor, "b t c"]]:
         """The full-resolution feature, and the tokens that joined the patches, after all blocks."""
+        return self._encode(image, Priors(tokens, real))
+
+    def _encode(self, image: Tensor, joined: Priors | None) -> tuple[Tensor, Tensor]:
         check_size(image)
         patches = self.embed(image)  # b c d/8 h/8 w/8
         size = patches.shape[2:]
-        x = patches.flatten(2).transpose(1, 2) + positions(tuple(size), self.width, image.device)
+        x = patches.flatten(2).transpose(1, 2) + positions(triple(size), self.width, image.device)
         n, mask = x.shape[1], None
-        if tokens is not None:
-            x = torch.cat([x, tokens], 1)
-            mask = F.pad(real, (n, 0), value=True)
-        taps = []
+        if joined is not None:
+            x = torch.cat([x, joined.tokens], 1)
+            mask = F.pad(joined.real, (n, 0), value=True)
+        taps: list[Tensor] = []
         for depth, block in enumerate(self.blocks, start=1):
             x = block(x, mask)
             if depth in TAPS:
                 voxels = self.norms[len(taps)](x[:, :n])
                 taps.append(voxels.transpose(1, 2).unflatten(2, size))
-        return self._decode(image, taps), x[:, n:] if tokens is not None else None
+        return self._decode(image, taps), x[:, n:]
 
     def _decode(self, image: Tensor, taps: list[Tensor]) -> Tensor:
         first, second, third, last = taps
