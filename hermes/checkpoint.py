@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hermes.atomic import writing
+from hermes.atomic import WriteError, writing
 from hermes.optim import Ema, Lamb
 
 KEYS = {"model", "ema", "optimizer", "fingerprint", "step", "sums", "history"}
@@ -40,7 +39,7 @@ class Progress:
     def save(self, path: Path) -> None:
         """Write the state; it is whole, on the disk, before it replaces the last one.
 
-        Raises OSError: it could not be written; the last one is still there.
+        Raises WriteError: it could not be written; the last one is still there.
         """
         state = {
             "model": self.model.state_dict(),
@@ -54,14 +53,9 @@ class Progress:
         try:
             with writing(path) as aside, open(aside, "wb") as file:
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:
-            kept = "the last one is kept" if path.is_file() else "there is none yet"
-            raise OSError(
-                f"{path}: the training's state cannot be saved ({error}); {kept}. Make room, or "
-                "let the training write elsewhere, and run it again"
-            ) from error
+        except WriteError as error:
+            kept = "the last state is kept" if path.is_file() else "there is no state yet"
+            raise WriteError(f"{error}; {kept}") from error
 
     def load(self, path: Path, device: torch.device) -> None:
         """Take up a saved state. Raises ValueError: unreadable, or of another training."""
@@ -78,13 +72,6 @@ class Progress:
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.sums, self.history = state["step"], state["sums"], state["history"]
-
-
-def remove_half_written(path: Path) -> None:
-    """Remove what processes that were killed while they saved have left beside `path`."""
-    for left in path.parent.glob(f".*.{path.name}"):
-        if left.name.removeprefix(".").removesuffix(f".{path.name}").isdigit():
-            left.unlink(missing_ok=True)
 
 
 def fingerprint(parts: list, splits: Sequence[str | Path], folders: Sequence[str | Path]) -> str:

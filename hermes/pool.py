@@ -1,4 +1,7 @@
-"""Cases in parallel: one that fails, or whose process is killed, takes no other with it."""
+"""Cases in parallel: one that fails, or whose process is killed, takes no other with it.
+
+A disk without room is no failure of a case: it ends the stage.
+"""
 
 import logging
 import traceback
@@ -9,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from hermes.atomic import WriteError
 from hermes.bars import Bar
 
 logger = logging.getLogger(__name__)
@@ -54,6 +58,8 @@ def run_cases(
         expected: errors whose message says all there is to say.
         initializer: called first in every process.
         tell: logs an outcome; the default logs failures.
+
+    Raises WriteError: of the first case whose files cannot be written; no further one is begun.
     """
     attempt = partial(_attempt, work, expected)
     done: dict[str, Outcome[Found]] = {}
@@ -79,6 +85,9 @@ def _outcomes(
                     yield future.result()
                 except BrokenProcessPool:
                     lost[case] = jobs[case]
+                except WriteError:
+                    pool.shutdown(cancel_futures=True)
+                    raise
         if lost and workers == 1:  # cases come one by one: the first one lost is the one killed
             killed = next(iter(lost))
             del lost[killed]
@@ -108,6 +117,8 @@ def _attempt(
 ) -> Outcome[Found]:
     try:
         return Outcome(case, work(job))
+    except WriteError:
+        raise
     except expected as error:
         return Outcome(case, reason=str(error))
     except Exception as error:

@@ -32,13 +32,19 @@ class Records:
             aside.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
 
     def recall(self, case: str, fingerprint: str) -> dict[str, str] | None:
-        """The values of a case made from the same things, whose outputs lie there whole."""
+        """The values of a case made from the same things, whose outputs lie there whole.
+
+        Any other record is removed: what is written next is not what it tells of.
+        """
         try:
             record = json.loads(self._path(case).read_text(encoding="utf-8"))
             same = record["fingerprint"] == fingerprint and record["bytes"] == self._sizes(case)
-            return record["values"] if same else None
+            if same:
+                return record["values"]
         except (FileNotFoundError, ValueError, KeyError):
-            return None
+            pass
+        self._path(case).unlink(missing_ok=True)
+        return None
 
     def tidy(self, cases: Iterable[str]) -> None:
         """Remove outputs and records of all other cases, and files that a killed run left aside.

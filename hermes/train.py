@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from hermes.checkpoint import Progress, fingerprint, remove_half_written
+from hermes.atomic import remove_asides
+from hermes.checkpoint import Progress, fingerprint
 from hermes.dataset import run_seed
 from hermes.distributed import Ranks, joined
 from hermes.models.build import ModelSpec, build_model, save_model
@@ -76,7 +77,7 @@ def run(
     Raises:
         Interrupted: SIGTERM or SIGUSR1 came; the state is saved, the same call goes on from it.
         ValueError: values that do not fit each other, the data or the machine.
-        OSError: the state cannot be saved.
+        WriteError: the state cannot be saved.
     """
     torch.set_num_threads(threads)
     with joined(device) as ranks:
@@ -166,4 +167,4 @@ def resume(progress: Progress, checkpoint: Path, ranks: Ranks, name: str) -> Non
             logger.info("%s: going on after step %d", name, progress.step)
     ranks.agree(progress.step, "the step that their saved state stands at")
     if ranks.first:
-        remove_half_written(checkpoint)
+        remove_asides(checkpoint)

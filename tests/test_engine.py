@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from hermes import train, training_data, training_loop
 from hermes.batch import collate
-from hermes.checkpoint import fingerprint, remove_half_written
+from hermes.checkpoint import fingerprint
 from hermes.dataset import CropDataset, PartsDataset, TrainingSet, run_seed
 from hermes.study_schema import MACHINE, Training
 from hermes.tables import read_tsv
@@ -266,12 +266,3 @@ def test_metrics_have_a_row_per_epoch(unbroken):
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["2", "4", "6"]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
-
-
-def test_what_a_killed_save_left_is_removed(tmp_path):
-    names = ("run.pt", ".12.run.pt", ".7.run.pt", ".12.other-run.pt", ".12.x.run.pt", ".a.run.pt")
-    for name in names:
-        (tmp_path / name).touch()
-    remove_half_written(tmp_path / "run.pt")
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == set(names) - {".12.run.pt", ".7.run.pt"}

@@ -14,6 +14,7 @@ import torch
 from engine_study import arguments, assert_same, fabricate_study
 
 from hermes import train, training_loop
+from hermes.atomic import WriteError
 from hermes.interruption import STATUS, Interrupted, Notice
 
 ROOT = Path(__file__).parents[1]
@@ -147,13 +148,13 @@ def test_a_disk_that_is_full_is_named_and_the_last_state_stays(study, tmp_path, 
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
 
     try:
-        with monkeypatch.context() as patched, pytest.raises(OSError) as error:
+        with monkeypatch.context() as patched, pytest.raises(WriteError) as error:
             at_step(patched, 3, fill)
             train.run(**given(study, tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert str(error.value).startswith(f"{path}: the training's state cannot be saved")
-    assert "the last one is kept" in str(error.value)
+    assert str(error.value).startswith(f"{path}: cannot be written: files may not be larger")
+    assert "the last state is kept" in str(error.value)
     assert path.read_bytes() == before[0]
     assert steps_saved(tmp_path) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]

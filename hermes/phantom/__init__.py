@@ -1,15 +1,13 @@
 """A synthetic patient population imaged by thirteen protocols, in the datasets' raw layouts."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 
-from hermes.atomic import writing
+from hermes.atomic import writing, writing_folder
 from hermes.phantom.acquire import Job
 from hermes.phantom.autopet import write_autopet
 from hermes.phantom.chaos import write_chaos
@@ -59,19 +57,12 @@ def run(
         PhantomError: for an unknown dataset, or more patients than the real dataset has.
     """
     _check(dataset, patients, voxel_scale)
-    raw = Path(raw)
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    aside = raw.with_name(f".{os.getpid()}.{raw.name}")
     jobs = [Job(dataset, number, patients, seed, voxel_scale) for number in range(patients)]
-    try:
+    with writing_folder(raw) as aside:
         _write_all(jobs, aside, workers)
         if dataset == "mnms":
             write_table(jobs[0], aside)
         files = _listing(aside)
-        shutil.rmtree(raw, ignore_errors=True)
-        aside.rename(raw)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     with writing(manifest) as path:
         text = json.dumps({"dataset": dataset, "source": "phantom", "files": files}, indent=1)
         path.write_text(text + "\n", encoding="utf-8")
