@@ -94,7 +94,7 @@ def raise_told(target: Path, error: Exception) -> None:
     reason = error if isinstance(error, OSError) else _refusal(target.parent)
     if reason is None:
         raise error
-    raise WriteError(_told(target, reason)) from error
+    raise WriteError(unwritten(target, reason)) from error
 
 
 def remove_asides(path: Path) -> None:
@@ -149,7 +149,8 @@ def _refusal(folder: Path) -> OSError | None:
     return None
 
 
-def _told(target: Path, reason: OSError) -> str:
+def unwritten(target: Path, reason: OSError) -> str:
+    """Say that a file or folder cannot be written, why, how much room there is and what to do."""
     start = f"{target}: cannot be written: "
     if reason.errno not in FULL:
         what = reason.strerror or str(reason)

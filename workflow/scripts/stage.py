@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from hermes.atomic import FULL, WriteError, unwritten
 from hermes.bars import LineHandler
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -36,16 +37,26 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
         from ranks import launch
 
         return launch(ranks, arguments["threads"], [__file__, stage, values, paths, log], nodes)
-    log, file = _start_log(log, int(os.environ.get("RANK", "0")))
+    logging.raiseExceptions = False  # a disk that takes no log is told of by the stage itself
+    file: logging.Handler = logging.NullHandler()
     try:
+        log, file = _start_log(log, int(os.environ.get("RANK", "0")))
         importlib.import_module(f"hermes.{stage}").run(**arguments)
     except Exception as error:
-        told = f"{stage} failed: {error or type(error).__name__}"
+        told = f"{stage} failed: {_plain(error)}"
         record = {"levelname": "ERROR", "msg": " ".join(told.split()), "exc_info": sys.exc_info()}
         file.handle(logging.makeLogRecord(record))
         print(f"{told}\n(log: {log})", file=sys.stderr)
         return 1
     return 0
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong; of a full disk also where, how full, and what to do."""
+    known = isinstance(error, WriteError) or not isinstance(error, OSError)
+    if known or error.errno not in FULL:
+        return str(error) or type(error).__name__
+    return unwritten(Path(error.filename or "."), error)
 
 
 def _start_log(log: str, rank: int) -> tuple[str, logging.FileHandler]:
