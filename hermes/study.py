@@ -91,9 +91,13 @@ class Plan:
 
     def _laid_over(self, run: str, values: dict, others: dict[str, dict]) -> dict:
         for name, changed in others.items():
-            if name == self.runs[run].method or fnmatchcase(run, name):
+            if self.applies(name, run):
                 values |= changed
         return values
+
+    def applies(self, name: str, run: str) -> bool:
+        """Whether an entry of `overrides` or `options` is for a run: its method, name or pattern."""
+        return name == self.runs[run].method or fnmatchcase(run, name)
 
     def training_sets(self, run: str) -> list[dict]:
         """What training needs of each dataset of a run, as plain data."""
