@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hermes.atomic import FULL, WriteError, unwritten
+from hermes.atomic import FULL, unwritten
 from hermes.bars import LineHandler
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -53,10 +53,9 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
 
 def _plain(error: Exception) -> str:
     """What went wrong; of a full disk also where, how full, and what to do."""
-    known = isinstance(error, WriteError) or not isinstance(error, OSError)
-    if known or error.errno not in FULL:
-        return str(error) or type(error).__name__
-    return unwritten(Path(error.filename or "."), error)
+    if type(error) is OSError and error.errno in FULL:
+        return unwritten(Path(error.filename or "."), error)
+    return str(error) or type(error).__name__
 
 
 def _start_log(log: str, rank: int) -> tuple[str, logging.FileHandler]:
