@@ -1,5 +1,6 @@
 """Apply a trained model to one's own scan: prepared as in training, answered on its own grid."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def segment_file(
     return answer
 
 
-def _known(name: str, names, problem: str) -> None:
+def _known(name: str, names: Collection[str], problem: str) -> None:
     if name not in names:
         raise ValueError(f"{problem} {name!r}{nearest(name, names)}")
 

@@ -5,6 +5,9 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+Box = tuple[slice, slice, slice]
+"""A part of a volume."""
+
 
 def triple(values: Iterable[Value]) -> tuple[Value, Value, Value]:
     """The values of the three axes, in their order.

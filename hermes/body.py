@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-Box = tuple[slice, slice, slice]
+from hermes.axes import Box, triple
 
 BLOCKS = 160
 """Blocks per axis, at most: 3 mm in a scan of half a metre. The box is right to a block or two."""
@@ -61,7 +61,7 @@ def body_box(array: Shaped[np.ndarray, "z y x"], margin_voxels: int = 0) -> Box:
     edges = [np.arange(0, length, -(-length // BLOCKS)) for length in array.shape]
     body = _body(_block_means(array, edges))
     if body is None:
-        return tuple(slice(0, length) for length in array.shape)
+        return triple(slice(0, length) for length in array.shape)
     box = []
     for axis, (starts, length) in enumerate(zip(edges, array.shape, strict=True)):
         hit = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
@@ -69,7 +69,7 @@ def body_box(array: Shaped[np.ndarray, "z y x"], margin_voxels: int = 0) -> Box:
         # one block more: a block that the body fills in part may be darker than the threshold
         low, high = starts[max(0, hit[0] - 1)], ends[min(len(ends) - 1, hit[-1] + 1)]
         box.append(slice(int(max(0, low - margin_voxels)), int(min(length, high + margin_voxels))))
-    return tuple(box)
+    return triple(box)
 
 
 def _block_means(array: np.ndarray, edges: list[np.ndarray]) -> np.ndarray:
@@ -95,7 +95,8 @@ def _padding(array: np.ndarray) -> tuple[float, float]:
     if filled.mean() < PADDING_SHARE or everywhere < PADDING_ALIKE * somewhere or filled.all():
         return nothing
     others = values[~filled].astype(np.float32)
-    fill, low, high = float(values.min()), *np.percentile(others, (1, TAILS_PERCENT[1])).tolist()
+    fill = float(values.min())
+    low, high = np.percentile(others, (1, TAILS_PERCENT[1])).tolist()
     if low - fill < PADDING_GAP * (high - fill) or _parted(others) is None:
         return nothing
     return (fill + low) / 2, low

@@ -17,12 +17,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from hermes.axes import Box, triple
 from hermes.body import body_box
 from hermes.store import BOX_START, StoredCase
 
 logger = logging.getLogger(__name__)
 
-Box = tuple[slice, slice, slice]
 Mode = Literal["none", "image", "reference"]
 
 
@@ -74,12 +74,12 @@ def foreground_box(label: UInt8[np.ndarray, "z y x"], margin_voxels: int) -> Box
             return None
         low, high = int(hit[0]) - margin_voxels, int(hit[-1]) + 1 + margin_voxels
         box.append(slice(max(0, low), min(length, high)))
-    return tuple(box)
+    return triple(box)
 
 
 def within(box: Box, whole: Box) -> Box:
     """A box of the training grid, counted from the corner of another that holds it."""
-    return tuple(
+    return triple(
         slice(s.start - w.start, s.stop - w.start) for s, w in zip(box, whole, strict=True)
     )
 
@@ -109,6 +109,6 @@ def written(box: Box) -> str:
 
 
 def _intersection(one: Box, other: Box) -> Box:
-    return tuple(
+    return triple(
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
     )

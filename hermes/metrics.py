@@ -247,4 +247,4 @@ def _nearest(
         outside[tuple((targets - low).T)] = False
         return ndimage.distance_transform_edt(outside, spacing_mm)[tuple((points - low).T)]
     tree = cKDTree(targets * np.asarray(spacing_mm), balanced_tree=False)
-    return tree.query(points * np.asarray(spacing_mm))[0]
+    return np.asarray(tree.query(points * np.asarray(spacing_mm))[0])

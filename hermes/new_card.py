@@ -129,15 +129,17 @@ def _with_patients(patterns: tuple[str, str], known: set[str]) -> tuple[str, str
         if "{" in folder or folder not in PurePosixPath(reference).parts:
             continue
         before = image.index(folder) < image.index("{case}")
-        wider = tuple(
-            pattern.replace("{case}", "{scan}").replace(folder, "{patient}")
-            if before
-            else pattern.replace("{case}", "{patient}").replace(folder, "{scan}")
-            for pattern in patterns
-        )
+        wider = _wider(image, folder, before), _wider(reference, folder, before)
         if len(_sound(wider, known)) > len(_sound(patterns, known)):
             return wider
     return patterns
+
+
+def _wider(pattern: str, folder: str, before: bool) -> str:
+    """The pattern with a placeholder for a folder, whose cases' own comes before or behind it."""
+    if before:
+        return pattern.replace("{case}", "{scan}").replace(folder, "{patient}")
+    return pattern.replace("{case}", "{patient}").replace(folder, "{scan}")
 
 
 def _names(image: str) -> tuple[str, str]:

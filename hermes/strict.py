@@ -50,5 +50,6 @@ def pin(precision: str, device_type: str) -> str:
             "workflow/scripts/stage.py does that"
         )
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads it
+    # nothing here reads such memory; the module makes this attribute by a trick
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return "float32" if device_type == "cpu" else precision

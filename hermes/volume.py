@@ -17,6 +17,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
 from jaxtyping import Float64, Shaped
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import (
     aff2axcodes,
     apply_orientation,
@@ -42,7 +43,9 @@ SMALLEST_DETERMINANT = 1e-2
 PIECE = 1 << 24
 """Bytes asked of a stream at once: a gzip stream holds what it is asked for a second time."""
 
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, isal_zlib.error, gzip.BadGzipFile)
+# isal's types take this class for one of its instances
+_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, _ISAL_ERROR, gzip.BadGzipFile)
 _HEADER_ERRORS = (nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
 
 
@@ -114,6 +117,11 @@ def read_nifti_frames(
     return _read(Path(path), image, frames, dtype, nan_ok, narrow)
 
 
+def frame_count(path: str | os.PathLike) -> int:
+    """Volumes in a file, as its header says. Raises VolumeError as `read_nifti` does."""
+    return _frame_count(_header(Path(path)).shape)
+
+
 def write_nifti(
     path: str | os.PathLike, volume: Volume, dtype: np.typing.DTypeLike | None = None
 ) -> None:
@@ -145,10 +153,10 @@ def write_nifti(
     with writing(path) as aside, open(aside, "wb") as file:
         if path.suffix != ".gz":
             file.write(head)
-            file.write(voxels)
+            file.write(voxels.data)
             return
         gzipper = isal_zlib.compressobj(1, wbits=31)
-        for part in (gzipper.compress(head), gzipper.compress(voxels), gzipper.flush()):
+        for part in (gzipper.compress(head), gzipper.compress(voxels.data), gzipper.flush()):
             file.write(part)
 
 
@@ -235,6 +243,8 @@ def _header(path: Path) -> nib.Nifti1Image:
         raise VolumeError(
             f"{path}: not a NIfTI file or its header is damaged ({error}); fetch it again"
         ) from error
+    if not isinstance(image, nib.Nifti1Image):  # NIfTI-2's is one too
+        raise VolumeError(f"{path}: a {type(image).__name__}, no NIfTI volume; leave the file out")
     if image.ndim < 3 or min(image.shape) < 1:
         raise VolumeError(f"{path}: not 3D but {image.shape} (x, y, z); leave the file out")
     if image.get_data_dtype().kind not in "iuf":
@@ -282,14 +292,16 @@ def _read_frames(
     path: Path, image: nib.Nifti1Image, frames: list[int], narrow: bool
 ) -> dict[int, np.ndarray]:
     """Scaled values (z, y, x) of the frames, in the machine's byte order."""
-    size = int(np.prod(image.shape[:3])) * image.dataobj.dtype.itemsize
+    proxy = image.dataobj
+    assert isinstance(proxy, ArrayProxy)  # of an image from a file
+    size = int(np.prod(image.shape[:3])) * proxy.dtype.itemsize
     opener = igzip.open if path.suffix == ".gz" else open
     found = {}
     try:
         with opener(path, "rb") as stream:
             for frame in frames:
-                stream.seek(image.dataobj.offset + frame * size)
-                found[frame] = _read_frame(stream, image, narrow)
+                stream.seek(proxy.offset + frame * size)
+                found[frame] = _read_frame(stream, proxy, narrow)
             if frames[-1:] == [_frame_count(image.shape) - 1]:
                 stream.read(1)  # the end of the stream: its checksum is compared here
     except _UNREADABLE as error:
@@ -297,21 +309,21 @@ def _read_frames(
     return found
 
 
-def _read_frame(stream: BufferedIOBase, image: nib.Nifti1Image, narrow: bool) -> np.ndarray:
+def _read_frame(stream: BufferedIOBase, proxy: ArrayProxy, narrow: bool) -> np.ndarray:
     """The frame (z, y, x) that the stream stands at: at once, or by planes where values change."""
-    proxy, shape, stored = image.dataobj, image.shape[2::-1], np.dtype(image.dataobj.dtype)
+    shape, stored = proxy.shape[2::-1], np.dtype(proxy.dtype)
     slope, inter = float(proxy.slope), float(proxy.inter)
     scaled = (slope, inter) != (1, 0)
     exact = np.result_type(stored, np.float32) if scaled else stored.newbyteorder("=")
     kept = np.dtype(np.float32) if narrow and exact.itemsize > 4 else exact
     values = np.empty(shape, kept)
     if kept == stored and not scaled:
-        _fill(stream, memoryview(values).cast("B"))
+        _fill(stream, values.data.cast("B"))
         return values
     raw = np.empty(shape[1:], stored)
     with np.errstate(over="ignore"):  # beyond float32: infinite, which the caller looks for
         for plane in values:
-            _fill(stream, memoryview(raw).cast("B"))
+            _fill(stream, raw.data.cast("B"))
             plane[...] = raw.astype(exact) * slope + inter if scaled else raw
     return values
 

@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
+from hermes.axes import triple
+
 Corner = tuple[int, int, int]
 # voxels worked on at once: few enough to stay in cache, enough to be worth sharing out to threads
 BLOCK_VOXELS = 1 << 20
@@ -190,7 +192,7 @@ def _volume_size(image: Sliceable) -> Corner:
     shape = tuple(image.shape)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[0] != 1):
         raise ValueError(f"expected an image [z y x] or [1 z y x], got shape {shape}")
-    return shape[-3:]
+    return triple(shape[-3:])
 
 
 def _coverage(size: int, extent: int, starts: list[int]) -> Tensor:

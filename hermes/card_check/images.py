@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hermes.card_check.finding import Finding
 from hermes.card_check.scan import ImageFacts, Scan
 from hermes.plausible import Oddity, implausible, one_spacing
-from hermes.schema import Card
+from hermes.schema import Card, Modality
 from hermes.words import counted, some
 
 SPACING_MM = (0.05, 20.0)
@@ -48,7 +48,7 @@ def check_images(card: Card, scans: Sequence[Scan]) -> Iterator[Finding]:
 
 
 def _modalities(read: list[tuple[Scan, ImageFacts]]) -> Iterator[Finding]:
-    odd: dict[tuple[str, Oddity], list[str]] = defaultdict(list)
+    odd: dict[tuple[Modality, Oddity], list[str]] = defaultdict(list)
     totals = Counter(scan.case.modality for scan, _ in read)
     for scan, facts in read:
         if oddity := implausible(scan.case.modality, facts.low, facts.high):

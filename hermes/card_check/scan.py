@@ -7,6 +7,7 @@ from typing import Literal
 
 import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import SpatialImage
 
 from hermes.card_check.layout import Job
 from hermes.convert.examine import Examined, Step, examine
@@ -125,6 +126,7 @@ def _peek(seen: Scan, sources: Sources) -> Peek | None:
 
 def _dimensions(sources: Sources) -> int:
     try:
-        return len(nib.load(sources.image_paths()[0]).shape)
+        image = nib.load(sources.image_paths()[0])
+        return len(image.shape) if isinstance(image, SpatialImage) else 0
     except Exception:  # whatever is wrong with the file, its reader has said it
         return 0

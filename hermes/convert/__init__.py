@@ -127,7 +127,7 @@ def _tell(name: str, jobs: Mapping[str, Job], root: Path, outcome: Outcome) -> N
     if outcome.reason:
         reason = plain(outcome.reason, root)
         logger.warning("%s: rejected %s (%s): %s", name, outcome.case, path, reason)
-    elif warnings := outcome.found["warnings"]:
+    elif outcome.found and (warnings := outcome.found["warnings"]):
         logger.warning("%s: %s (%s): %s", name, outcome.case, path, warnings)
 
 

@@ -48,11 +48,12 @@ def convert_case(case: Case, card: Card, sources: Sources, out: Path) -> dict[st
     """
     found = examine(case, card, sources)
     image_path, label_path = outputs_of(out, case.name)
-    write_nifti(image_path, found.image)
+    _, image = found.volumes()
+    write_nifti(image_path, image)
     if found.label:
         write_nifti(label_path, found.label)
     row, warnings = _row(case, found), found.warnings
-    del found
+    del found, image
     if case.copy:
         warnings = [*warnings, _beside(case.copy, card, sources, row)]
     return row | {"warnings": joined(warnings)}
@@ -67,7 +68,8 @@ def _beside(copy: Case, card: Card, sources: Sources, row: dict[str, str]) -> st
         other = examine(copy, card, sources.copy)
     except (CaseError, VolumeError) as error:
         return f"{told}, which cannot be used: {plain(str(error), sources.root)}"
-    if _sha256(other.image.array) != row["image_sha256"]:
+    _, image = other.volumes()
+    if _sha256(image.array) != row["image_sha256"]:
         unsure = ", as its header leaves its orientation open" if other.doubt else ""
         return f"{told}: other voxels{unsure}"
     same = (_sha256(other.label.array) if other.label else "") == row["label_sha256"]
@@ -75,7 +77,7 @@ def _beside(copy: Case, card: Card, sources: Sources, row: dict[str, str]) -> st
 
 
 def _row(case: Case, found: Examined) -> dict[str, str]:
-    image, label, native = found.image, found.label, found.native
+    (native, image), label = found.volumes(), found.label
     if case.image.slab:
         native = reorient(image, native.axcodes)
     return {
@@ -107,5 +109,5 @@ def _sha256(array: np.ndarray) -> str:
     """
     digest = hashlib.sha256()
     for plane in array:
-        digest.update(np.ascontiguousarray(plane, array.dtype.newbyteorder("<")))
+        digest.update(np.ascontiguousarray(plane, array.dtype.newbyteorder("<")).data)
     return digest.hexdigest()

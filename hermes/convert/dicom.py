@@ -167,8 +167,8 @@ def file_order(slices: Sequence[Slice]) -> tuple[list[int], str]:
     so names pair them. Where instance numbers disagree with the names, a warning says so.
     """
     order = sorted(range(len(slices)), key=lambda i: natural(slices[i].path.name))
-    numbers = [slices[i].instance for i in order]
-    ascending = None in numbers or numbers == sorted(numbers)
-    if ascending or numbers == sorted(numbers, reverse=True):
+    numbers = [number for i in order if (number := slices[i].instance) is not None]
+    alike = numbers in (sorted(numbers), sorted(numbers, reverse=True))
+    if alike or len(numbers) < len(order):
         return order, ""
     return order, "file names and instance numbers order the slices differently: names are used"

@@ -55,7 +55,7 @@ def misfit(image: Real[np.ndarray, "z y x"], label: UInt8[np.ndarray, "z y x"]) 
     within, around = 0.0, 0.0
     for value, box in enumerate(find_objects(label), start=1):
         if box is None:
-            continue
+            continue  # type: ignore[unreachable]  # scipy's types forget values that are not there
         box = tuple(slice(max(0, s.start - AROUND), s.stop + AROUND) for s in box)
         grey = image[box].astype(np.float32)
         own = grey[label[box] == value]

@@ -59,6 +59,12 @@ class Examined:
     degrees: float = 0.0
     remarks: list[str] = field(default_factory=list)
 
+    def volumes(self) -> tuple[Volume, Volume]:
+        """`native` and `image`, of a case that came so far. Raises ValueError for another."""
+        if self.native is None or self.image is None:
+            raise ValueError("the case's image was not read")
+        return self.native, self.image
+
     @property
     def skewed(self) -> bool:
         """Whether the axes were off the right angle by more than headers round."""
@@ -92,14 +98,15 @@ def examine(case: Case, card: Card, sources: Sources, found: Examined | None = N
     found = found or Examined()
     native = read_image(case, sources)
     check_image(native.volume.array)
-    found.image, found.degrees = _canonical(native.volume, case.image.slab)
+    image, found.degrees = _canonical(native.volume, case.image.slab)
+    found.image = image
     native = native.without_voxels()
     found.native, found.doubt = native.volume, native.doubt
     found.orientation = _proof({}, card)
     found.step = "label"
     if label := read_label(case, card, sources, native):
         found.step = "values"
-        _label(found, case, card, *label)
+        _label(found, image, case, card, *label)
     found.step = ""
     return found
 
@@ -112,19 +119,26 @@ def _canonical(native: Volume, part: tuple[float, float] | None) -> tuple[Volume
     return Volume(image.array, upright), degrees
 
 
-def _label(found: Examined, case: Case, card: Card, published: Volume, remarks: list[str]) -> None:
+def _label(
+    found: Examined,
+    image: Volume,
+    case: Case,
+    card: Card,
+    published: Volume,
+    remarks: list[str],
+) -> None:
     """Published values to canonical ones, and what they and the image say of each other."""
     values, found.values = to_canonical(slab(published, case.image.slab).array, card)
     refuse_unknown(found.values, card)
-    found.label = Volume(values, found.image.affine)
+    found.label = Volume(values, image.affine)
     counts = count_along_x(values, len(card.structures))
-    sides = sides_found(found.image.array, counts, card)
+    sides = sides_found(image.array, counts, card)
     found.present = [name for k, name in enumerate(card.structures, 1) if counts[k].any()]
     found.orientation = _proof(sides, card)
     found.remarks = [*remarks, *misplaced(sides, card)]
     source = case.image.label
     if source.format == "png" or source.geometry == "image":
-        found.remarks += mirrored_fits(found.image.array, values)
+        found.remarks += mirrored_fits(image.array, values)
 
 
 def _proof(sides: dict[str, str], card: Card) -> str:

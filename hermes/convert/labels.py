@@ -5,7 +5,6 @@ Every reader returns published values. Nothing is interpolated: voxels are reord
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -18,7 +17,14 @@ from hermes.convert.raw import CaseError
 from hermes.convert.rtstruct import find_structure_set, rasterise
 from hermes.convert.sources import Sources
 from hermes.schema import Card
-from hermes.volume import Volume, grid_shift_mm, read_nifti, read_nifti_frames, reorient
+from hermes.volume import (
+    Volume,
+    frame_count,
+    grid_shift_mm,
+    read_nifti,
+    read_nifti_frames,
+    reorient,
+)
 
 GRID_TOLERANCE = 0.1
 """ASSUME: headers round; a label within this share of a voxel of its image is on its grid."""
@@ -56,7 +62,7 @@ def _nifti(case: Case, sources: Sources, image: Native) -> Label:
 
 def _empty_frame(path: Path, case: Case, frame: int) -> str:
     """Say which frames hold a reference where the one that a table names does not."""
-    count = nib.load(path).shape[3]
+    count = frame_count(path)
     frames = read_nifti_frames(path, range(count), nan_ok=True, narrow=True)
     held = [k for k, volume in enumerate(frames) if volume.array.any()]
     if not held:

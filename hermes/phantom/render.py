@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hermes.axes import triple
-from hermes.phantom.shapes import Box, Number, Points
+from hermes.axes import Box, triple
+from hermes.phantom.shapes import Number, Points
 from hermes.phantom.structure import Structure
 
 

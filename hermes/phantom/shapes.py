@@ -14,10 +14,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from hermes.axes import triple
+from hermes.axes import Box, triple
 
 Bounds = tuple[np.ndarray, np.ndarray]
-Box = tuple[slice, slice, slice]
 Number = int | float | np.integer | np.floating
 Vector = Sequence[Number] | np.ndarray
 """Three coordinates or sizes in mm."""

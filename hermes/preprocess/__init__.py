@@ -125,7 +125,8 @@ def run(
         _records(Path(folder)).tidy(row["case"] for row in rows)
     if failures := [outcome for outcome in outcomes if outcome.found is None]:
         raise PreprocessError(_summary(dataset, failures, len(rows)))
-    done = [row | outcome.found for row, outcome in zip(rows, outcomes, strict=True)]
+    found = [outcome.found for outcome in outcomes if outcome.found is not None]
+    done = [row | more for row, more in zip(rows, found, strict=True)]
     for row in done:
         _warn_of_loss(dataset, row)
     write_tsv(out, (*everything[0], *columns_of(body_crop)), done)

@@ -6,13 +6,16 @@ it is resampled anew, some planes at a time, for each of the passes that need it
 window and four for percentiles. benchmarks/memory.py measures it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
-from hermes.body import Box, body_box
+from hermes.axes import Box, triple
+from hermes.body import body_box
 from hermes.preprocess.foreground import Foreground, foreground_of
 from hermes.preprocess.intensity import Window, window_of
 from hermes.resample import (
@@ -72,15 +75,15 @@ class Resampled:
 
     def __init__(self, volume: Volume, target_mm: Spacing) -> None:
         self.shape, _ = target_grid(volume.array.shape, volume.spacing_mm, target_mm)
-        self._held, self._source = None, (volume.array, volume.spacing_mm, target_mm)
+        self._planes: Callable[[slice], np.ndarray]
+        whole = partial(resample_image, volume.array, volume.spacing_mm, target_mm)
         if np.prod(self.shape) <= HELD_VOXELS:
-            self._held = resample_image(*self._source)
-            self._source = None  # not needed any more
+            self._planes = whole().__getitem__  # the volume is not needed any more
+        else:
+            self._planes = lambda planes: whole(planes=(planes.start, planes.stop))
 
     def __getitem__(self, planes: slice) -> Float32[np.ndarray, "z y x"]:
-        if self._held is not None:
-            return self._held[planes]
-        return resample_image(*self._source, planes=(planes.start, planes.stop))
+        return self._planes(planes)
 
 
 class Normalised:
@@ -158,9 +161,9 @@ def _stored_box(volume: Volume, target_mm: Spacing, settings: Settings) -> Box:
     """The part of the training grid whose image is kept."""
     size, _ = target_grid(volume.array.shape, volume.spacing_mm, target_mm)
     if not settings.body_crop:
-        return tuple(slice(0, length) for length in size)
+        return triple(slice(0, length) for length in size)
     body = box_on_grid(body_box(volume.array), volume.array.shape, volume.spacing_mm, target_mm)
-    return tuple(_with_margin(*axis) for axis in zip(body, size, strict=True))
+    return triple(_with_margin(*axis) for axis in zip(body, size, strict=True))
 
 
 def _with_margin(side: slice, length: int) -> slice:

@@ -45,7 +45,7 @@ def window_of(image: Planes, intensity: Intensity) -> Window:
     Percentiles lie between float32 values and stay numpy's float64, so that numpy clips with them
     in double precision; a fixed window clips in single.
     """
-    low, high = intensity.clip or percentiles(image, intensity.percentiles)
+    low, high = intensity.clip or percentiles(image, intensity.percentiles or ())
     count, mean, variance = 0, 0.0, 0.0
     for piece in _pieces(image):
         clipped = np.clip(piece, low, high)

@@ -24,6 +24,7 @@ from torch import nn
 from hermes.atomic import writing
 from hermes.models.build import ModelSpec, build_model, label_of
 from hermes.models.cost import count_macs, count_parameters, wanted
+from hermes.models.interface import channels_last
 from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
 from hermes.report.markdown import grid_text
@@ -151,7 +152,7 @@ def measure(
         _forget_peak()
     before = _resident_bytes()
     torch.manual_seed(0)
-    model = build_model(spec).eval().to(where, memory_format=torch.channels_last_3d)
+    model = channels_last(build_model(spec).eval().to(where))
     image = torch.randn(setting.batch, 1, *[setting.size] * 3, device=where)
     image = image.contiguous(memory_format=torch.channels_last_3d)
     questions = wanted(spec, dataset, setting.batch, where)

@@ -71,7 +71,7 @@ def class_means(
             all cases once.
         draws: how many.
     """
-    means = {}
+    means: dict[tuple[str, str], np.ndarray] = {}
     for dataset, one in scores.items():
         weights = np.ones((1, len(one.patients)))
         if seed is not None:

@@ -109,7 +109,7 @@ def _means(
     table: dict, scores: Mapping, patients: Mapping, grid: str, seed: int | None = None
 ) -> dict[str, ClassMeans]:
     """Model -> class means over all datasets of its row."""
-    found = {}
+    found: dict[str, ClassMeans] = {}
     for row in table["rows"]:
         files = {dataset: scores[run][dataset] for dataset, run in row["runs"].items()}
         read = {name: read_dice(path, grid, patients[name]) for name, path in files.items()}

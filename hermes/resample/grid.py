@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hermes.axes import Box, triple
 from hermes.volume import Affine
 
 Spacing = Sequence[float | int]
@@ -43,11 +44,11 @@ def centres(size: int, target_size: int, step: float) -> np.ndarray:
 
 
 def box_on_grid(
-    box: tuple[slice, slice, slice],
+    box: Box,
     size: Sequence[int],
     spacing_mm: Spacing,
     target_spacing_mm: Spacing,
-) -> tuple[slice, slice, slice]:
+) -> Box:
     """The target voxels that a box (z, y, x) of source voxels touches."""
     target_size, offset_mm = target_grid(size, spacing_mm, target_spacing_mm)
     sides = []
@@ -58,4 +59,4 @@ def box_on_grid(
         first = np.floor(((side.start - 0.5) * old - offset) / new + 0.5)
         last = np.ceil(((side.stop - 0.5) * old - offset) / new + 0.5)
         sides.append(slice(max(0, int(first)), min(length, int(last))))
-    return tuple(sides)
+    return triple(sides)
