@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float32, Integer, UInt8
 
 from hermes.atomic import writing
+from hermes.axes import Box, triple
 
 IMAGE_STEP = 2.0**-8
 """Step to which a z-scored image is rounded (1 = one standard deviation).
@@ -73,10 +74,10 @@ class StoredCase:
     meta: dict
 
     @property
-    def box(self) -> tuple[slice, slice, slice]:
+    def box(self) -> Box:
         """Where the image lies in the training grid."""
         start = self.meta.get(BOX_START, (0, 0, 0))
-        return tuple(slice(s, s + n) for s, n in zip(start, self.image.shape, strict=True))
+        return triple(slice(s, s + n) for s, n in zip(start, self.image.shape, strict=True))
 
     def crop(
         self, start: Triple, size: Triple
