@@ -75,7 +75,7 @@ def run(
     split: str | Path,
     out: str | Path,
     prediction: dict,
-    test_crop: str = "none",
+    test_crop: Mode = "none",
     test_crop_margin: int = 0,
     shard: Sequence[int] = (0, 1),
     shards: Sequence[str | Path] = (),
