@@ -16,6 +16,7 @@ from hermes.checkpoint import Progress, fingerprint
 from hermes.dataset import run_seed
 from hermes.distributed import Ranks, joined
 from hermes.models.build import ModelSpec, build_model, save_model
+from hermes.models.interface import channels_last
 from hermes.objective import TERMS, make_objective
 from hermes.optim import Ema, Lamb
 from hermes.precision import choose_dtype, device_name
@@ -148,7 +149,7 @@ def make_spec(
 def start(spec: ModelSpec, settings: Training, seed: int, device: torch.device) -> Progress:
     """A training that has not begun, with fresh weights."""
     torch.manual_seed(seed)
-    model = build_model(spec).to(device, memory_format=torch.channels_last_3d)
+    model = channels_last(build_model(spec).to(device))
     optimizer = Lamb(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
