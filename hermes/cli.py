@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -17,6 +17,8 @@ from hermes.registry import (
 )
 from hermes.schema import Card
 
+if TYPE_CHECKING:
+    import numpy as np
 app = typer.Typer(
     help="Context-prior learning for universal 3D medical image segmentation.\n\n"
     "Studies are built by snakemake, as README.md shows. This command is for what lies before and "
@@ -230,10 +232,10 @@ def _fail(command: str, error: Exception | str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _determinant(affine) -> float:
+def _determinant(affine: "np.ndarray") -> float:
     import numpy as np
 
-    return np.linalg.det(np.asarray(affine)[:3, :3])
+    return float(np.linalg.det(np.asarray(affine)[:3, :3]))
 
 
 if __name__ == "__main__":
