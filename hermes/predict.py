@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from hermes.bars import Bar, barred
-from hermes.crop import WHOLE, Crop, Part, on_grid, predicted_part, within, written
+from hermes.crop import WHOLE, Crop, Mode, Part, on_grid, predicted_part, within, written
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
