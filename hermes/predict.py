@@ -20,6 +20,7 @@ from hermes.crop import WHOLE, Crop, Mode, Part, on_grid, predicted_part, within
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
+from hermes.origin import file_hash
 from hermes.precision import choose_device, choose_dtype
 from hermes.registry import modality_id
 from hermes.resample import resample_label_to
@@ -31,10 +32,10 @@ from hermes.windows import sliding_window
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("case", "native", "grid", "crop", "box")
+COLUMNS = ("case", "native", "grid", "crop", "box", "native_sha256", "grid_sha256", "model_sha256")
 """Of the manifest: the case, its two files, what was predicted of it in truth (none: all of it;
-image: the body's box, also where no more is stored; reference) and the box of the training grid,
-first:end of z, y, x."""
+image: the body's box, also where no more is stored; reference), the box of the training grid,
+first:end of z, y, x, and hashes of the two files and of the weights that they are by."""
 
 
 class PredictError(ValueError):
@@ -118,12 +119,14 @@ def run(
     crop = Crop(test_crop, test_crop_margin)
     first, step = shard
     cases = cases_of(split, "test")[first::step]
-    rows = []
+    weights, beside, rows = file_hash(model), Path(out).parent, []
     started = time.perf_counter()
     for case in barred(cases, Bar(f"predict {name} {dataset}", len(cases), "case")):
-        part = predict_case(network, spec, dataset, folder, case, Path(out).parent, windows, crop)
-        files = {"case": case, "native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
-        rows.append(files | {"crop": part.mode, "box": written(part.box)})
+        part = predict_case(network, spec, dataset, folder, case, beside, windows, crop)
+        files = {"native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
+        hashes = {f"{kind}_sha256": file_hash(beside / name) for kind, name in files.items()}
+        facts = {"case": case, "crop": part.mode, "box": written(part.box)}
+        rows.append(facts | files | hashes | {"model_sha256": weights})
     write_tsv(out, COLUMNS, rows)
     seconds = time.perf_counter() - started
     modes = ", ".join(sorted({row["crop"] for row in rows})) or crop.mode

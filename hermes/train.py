@@ -6,12 +6,13 @@ that goes on from its last state ends with the weights of an unbroken one. The e
 average of the weights is what is kept.
 """
 
+import json
 import logging
 from pathlib import Path
 
 import torch
 
-from hermes.atomic import remove_asides
+from hermes.atomic import remove_asides, writing
 from hermes.checkpoint import Progress, fingerprint
 from hermes.dataset import run_seed
 from hermes.distributed import Ranks, joined
@@ -19,6 +20,7 @@ from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.models.interface import channels_last
 from hermes.objective import TERMS, make_objective
 from hermes.optim import Ema, Lamb
+from hermes.origin import code_hash, environment, file_hash
 from hermes.precision import choose_dtype, device_name
 from hermes.registry import MODALITIES
 from hermes.strict import pin
@@ -46,6 +48,7 @@ def run(
     metrics: str | Path,
     checkpoint: str | Path,
     curve: str | Path | None = None,
+    origin: str | Path | None = None,
     device: str = "auto",
     threads: int = 1,
     machine: dict | None = None,
@@ -69,6 +72,8 @@ def run(
         metrics: TSV with a row per epoch.
         checkpoint: resumable state, kept outside the outputs of the workflow.
         curve: TSV as `metrics`, to look at while the training runs: rewritten after each epoch.
+        origin: JSON to write: code, commit, packages and machine that ended the training. They
+            are no part of `model.json`, which the same weights leave as it is.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
         machine: the values of `training` that only say how this machine computes (`MACHINE` of
@@ -104,7 +109,10 @@ def run(
         write_metrics(Path(metrics), progress.history)
         told = {"run": name, "seed": seed, "parameters": parameters, "preparation": preparation}
         told |= made_with(settings, ranks, strict)
+        told["data"] = made_of([one["name"] for one in datasets], folders, splits)
         save_model(Path(model).parent, progress.model, spec, told)
+        if origin:
+            write_origin(Path(origin))
         Path(checkpoint).unlink(missing_ok=True)
 
 
@@ -128,6 +136,21 @@ def made_with(settings: Training, ranks: Ranks, strict: bool) -> dict:
         "precision": str(choose_dtype(settings.precision, ranks.device)).removeprefix("torch."),
         "training": settings.model_dump(mode="json"),
     }
+
+
+def made_of(names: list[str], folders: list[str], splits: list[str]) -> dict[str, dict[str, str]]:
+    """Dataset -> hashes of the case table and the split that its training crops were drawn by."""
+    return {
+        name: {"cases": file_hash(Path(folder) / "cases.tsv"), "split": file_hash(split)}
+        for name, folder, split in zip(names, folders, splits, strict=True)
+    }
+
+
+def write_origin(path: Path) -> None:
+    """Write what code, on what machine, is ending a training here."""
+    facts = {"code_sha256": code_hash("hermes.train")} | environment()
+    with writing(path) as aside:
+        aside.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def make_spec(

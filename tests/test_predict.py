@@ -11,6 +11,7 @@ from hermes import predict
 from hermes.crop import Crop, Part, foreground_box, predicted_part
 from hermes.masks import load_masks
 from hermes.models.build import ModelSpec, build_model, save_model
+from hermes.origin import file_hash
 from hermes.predict import Windows, predict_case, segment
 from hermes.store import open_case, save_case
 from hermes.tables import read_tsv, write_tsv
@@ -141,6 +142,7 @@ def manifest(tmp_path, **crop):
     split = [{"case": case, "split": side} for case, side in sides.items()]
     write_tsv(tmp_path / "split.tsv", ("case", "split"), split)
     told = {"training": {"crop": [32, 32, 32], "precision": "float32"}}
+    torch.manual_seed(0)
     save_model(tmp_path / "model", build_model(SPEC), SPEC, told)
     predict.run(
         name="toy-run",
@@ -165,6 +167,9 @@ def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
         "grid": "b_grid.b2nd",
         "crop": "reference",
         "box": "7:17 9:21 17:28",
+        "native_sha256": file_hash(tmp_path / "out" / "b.nii.gz"),
+        "grid_sha256": file_hash(tmp_path / "out" / "b_grid.b2nd"),
+        "model_sha256": file_hash(tmp_path / "model" / "model.safetensors"),
     }
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"cases.tsv", *(f"{c}{end}" for c in "be" for end in (".nii.gz", "_grid.b2nd"))}

@@ -17,6 +17,7 @@ from torch import nn
 from hermes.atomic import writing
 from hermes.models.interface import Method
 from hermes.models.methods import METHODS
+from hermes.origin import file_hash
 
 Value = TypeVar("Value")
 
@@ -145,11 +146,16 @@ def choose(kind: str, name: str, known: Mapping[str, Value]) -> Value:
 def save_model(
     folder: str | os.PathLike, model: nn.Module, spec: ModelSpec, extra: Mapping
 ) -> None:
-    """Write `model.safetensors` (weights) and `model.json` (specification and `extra`, JSON)."""
+    """Write `model.safetensors`, and `model.json`: specification, hash of the weights, `extra`."""
     weights = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     with writing(Path(folder) / "model.safetensors") as aside:
         save_file(weights, aside)
-    text = json.dumps({"spec": dataclasses.asdict(spec), "extra": dict(extra)}, indent=2)
+    record = {
+        "spec": dataclasses.asdict(spec),
+        "weights_sha256": file_hash(Path(folder) / "model.safetensors"),
+        "extra": dict(extra),
+    }
+    text = json.dumps(record, indent=2)
     with writing(Path(folder) / "model.json") as aside:
         aside.write_text(text + "\n")
 

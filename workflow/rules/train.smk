@@ -1,5 +1,5 @@
 # in:  preprocessed cases and splits of the run's datasets
-# out: results/<study>/models/<run>/: model.safetensors, model.json, metrics.tsv
+# out: results/<study>/models/<run>/: model.safetensors, model.json, metrics.tsv, origin.json
 # logs/<study>/train/<run>.curve.tsv: the metrics so far, to look at while it runs.
 # The resumable state lies in results/<study>/checkpoints/, undeclared, so that a retry finds it.
 # A training told to stop ends with status 75: a retry, or the next invocation, goes on from its state.
@@ -16,6 +16,7 @@ rule train:
         model=f"{RESULTS}/models/{{run}}/model.safetensors",
         description=f"{RESULTS}/models/{{run}}/model.json",
         metrics=f"{RESULTS}/models/{{run}}/metrics.tsv",
+        origin=f"{RESULTS}/models/{{run}}/origin.json",
     log:
         f"{LOGS}/train/{{run}}.log",
     benchmark:
@@ -50,6 +51,7 @@ rule train:
             splits=list(input.splits),
             model=output.model,
             metrics=output.metrics,
+            origin=output.origin,
             checkpoint=f"{RESULTS}/checkpoints/{w.run}.pt",
             curve=f"{LOGS}/train/{w.run}.curve.tsv",
             device=config["device"],
