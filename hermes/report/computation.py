@@ -28,7 +28,7 @@ from hermes.models.interface import channels_last
 from hermes.precision import choose_device, choose_dtype, device_name
 from hermes.registry import MODALITIES
 from hermes.report.markdown import grid_text
-from hermes.report.provenance import write_sidecar
+from hermes.report.provenance import Made, write_sidecar
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def run(
     sidecar: str | Path,
     device: str = "auto",
     threads: int = 1,
+    settings: dict | None = None,
 ) -> None:
     """Count and measure every row.
 
@@ -80,6 +81,7 @@ def run(
         csv, markdown, sidecar: files to write.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads.
+        settings: what the workflow was told, kept in the sidecar.
     """
     where = choose_device(device)
     setting = SETTINGS[where.type]
@@ -97,7 +99,8 @@ def run(
         pd.DataFrame(measured, columns=COLUMNS).to_csv(aside, index=False)
     with writing(markdown) as aside:
         aside.write_text(_markdown(measured, facts, published, study), encoding="utf-8")
-    write_sidecar(sidecar, study, [], csv, {"measurement": facts})
+    made = Made([csv, markdown], settings=settings or {}, extra={"measurement": facts})
+    write_sidecar(sidecar, study, made)
 
 
 def specification(row: dict, datasets: list[dict]) -> ModelSpec:

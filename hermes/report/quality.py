@@ -12,12 +12,12 @@ from pathlib import Path
 import jinja2
 
 from hermes.atomic import writing
+from hermes.origin import commit
 from hermes.quality.duplicates import CHECK, find_duplicates
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding, read_findings, worst, write_findings
 from hermes.quality.measurements import read_measurements
 from hermes.report.protocol import points
-from hermes.report.provenance import commit
 from hermes.report.quality_sections import MARKS, WITHIN_PATIENT, Dataset, section
 from hermes.split.rule import SplitError
 from hermes.split.stage import assign_cases

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from hermes.atomic import writing
-from hermes.report.provenance import write_sidecar
+from hermes.report.provenance import Chain, Made, write_sidecar
 from hermes.tables import read_tsv
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,9 @@ def run(
     csv: str | Path,
     markdown: str | Path,
     sidecar: str | Path,
+    names: list[str] | None = None,
+    links: dict[str, str] | None = None,
+    settings: dict | None = None,
 ) -> None:
     """Render the dataset table of a study.
 
@@ -52,6 +55,10 @@ def run(
         cases, rejected, splits: per dataset, the files of the convert and split stages.
         study: facts for the sidecar.
         csv, markdown, sidecar: files to write.
+        names: of the datasets, for the sidecar's chain.
+        links: kind -> path with {dataset}, of the files that the chain lists
+            (`hermes.report.provenance.Chain`).
+        settings: what the workflow was told, kept in the sidecar.
     """
     rows = [
         dataset_row(facts, read_tsv(case), read_tsv(bad), read_tsv(split))
@@ -60,7 +67,13 @@ def run(
     _write_csv(Path(csv), rows)
     with writing(markdown) as aside:
         aside.write_text(_markdown(rows, study), encoding="utf-8")
-    write_sidecar(sidecar, study, [*cases, *splits], csv, {})
+    made = Made(
+        outputs=[csv, markdown],
+        inputs=[*cases, *rejected, *splits],
+        chain=Chain(links or {}, names or []),
+        settings=settings or {},
+    )
+    write_sidecar(sidecar, study, made)
     logger.info("%d datasets, %d images", len(rows), sum(int(row["size"]) for row in rows))
 
 

@@ -26,7 +26,7 @@ from hermes.report.dice import (
     read_dice,
 )
 from hermes.report.markdown import grid_text
-from hermes.report.provenance import write_sidecar
+from hermes.report.provenance import Chain, Made, write_sidecar
 from hermes.tables import read_tsv
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ def run(
     intervals: str | Path,
     markdown: str | Path,
     sidecar: str | Path,
+    links: dict[str, str] | None = None,
+    settings: dict | None = None,
 ) -> None:
     """Render one table.
 
@@ -78,6 +80,9 @@ def run(
         published: CSV with the paper's numbers of the same layout, or empty.
         study: facts for the sidecar, with the `label` printed beside the numbers.
         csv, intervals, markdown, sidecar: files to write.
+        links: kind -> path with {dataset} and {run}, of the files that the sidecar's chain lists
+            (`hermes.report.provenance.Chain`).
+        settings: what the workflow was told, kept in the sidecar.
 
     Raises:
         ReportError: a cell has no value at all; it is named.
@@ -95,9 +100,14 @@ def run(
     with writing(markdown) as aside:
         aside.write_text(text, encoding="utf-8")
     files = [path for by_dataset in scores.values() for path in by_dataset.values()]
-    runs = {Path(path).parent.name: _model_facts(Path(path)) for path in models}
-    inputs = [*files, *splits.values(), *models]
-    write_sidecar(sidecar, study, inputs, csv, {"table": table, "models": runs})
+    made = Made(
+        outputs=[csv, intervals, markdown],
+        inputs=[*files, *splits.values(), *models],
+        chain=Chain(links or {}, list(splits), [(r, d) for r in scores for d in scores[r]]),
+        settings=settings or {},
+        extra={"table": table},
+    )
+    write_sidecar(sidecar, study, made)
     shown = grid_text(["Model", *_header(table, "title")], rows["model"])
     logger.info("%s (%s)\n%s", table["title"], study["label"], shown)
 
@@ -277,10 +287,3 @@ def _remarks(table: dict) -> list[str]:
 
 def _description(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _model_facts(path: Path) -> dict:
-    """What a model's description says of its training."""
-    extra = _description(path)["extra"]
-    wanted = ("seed", "device", "precision", "parameters", "training")
-    return {key: extra[key] for key in wanted if key in extra}

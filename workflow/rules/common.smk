@@ -1,7 +1,6 @@
 # What the rule files use, namely the plan of the configured study, paths, and how a stage is called.
 # Functions live here, in common_data.smk and in common_report.smk, and rules elsewhere.
 
-import hashlib
 import json
 import shlex
 import shutil

@@ -1,5 +1,8 @@
 # What the rules of training and reporting use: tables, their scores and models, what a run builds.
 
+from hermes.configuration import config_hash, configuration
+from hermes.report.provenance import Chain
+
 
 def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
@@ -94,12 +97,9 @@ def published(table):
     return f"config/published/{name}" if name else ""
 
 
-def study_facts():
-    """What a sidecar says of the study."""
-    settings = PLAN.study.model_dump(mode="json")
-    text = json.dumps(
-        [settings, {n: c.model_dump(mode="json") for n, c in PLAN.cards.items()}]
-    )
+def study_facts(runs=()):
+    """What a sidecar says of the study, and of the runs that its table is made of."""
+    content = configuration(PLAN, runs)
     return {
         "study": STUDY,
         "title": PLAN.study.title,
@@ -109,7 +109,39 @@ def study_facts():
             mode="json", exclude={"blocks"}, exclude_none=True
         ),
         "seed": PLAN.study.seed,
-        "config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "config_sha256": config_hash(content),
+        "configuration": content,
+    }
+
+
+LINKS = {
+    "raw": f"{DATA}/raw/{{dataset}}.json",
+    "canonical": f"{DATA}/canonical/{{dataset}}/cases.tsv",
+    "preprocessed": f"{DATA}/preprocessed/{{dataset}}/cases.tsv",
+    "split": f"{RESULTS}/splits/{{dataset}}.tsv",
+    "model": f"{RESULTS}/models/{{run}}/model.json",
+    "origin": f"{RESULTS}/models/{{run}}/origin.json",
+    "predictions": f"{RESULTS}/predictions/{{run}}/{{dataset}}/cases.tsv",
+    "scores": f"{RESULTS}/scores/{{run}}/{{dataset}}.tsv",
+}
+
+
+def links(table):
+    """What a table of Dice hangs on beside scores, splits and models: all is in its sidecar."""
+    files = {k: v for k, v in LINKS.items() if k not in ("split", "model", "scores")}
+    plan = PLAN.tables[table]
+    return Chain(files, plan.datasets(), plan.scored()).paths()
+
+
+def settings():
+    """What the workflow was told: by it a table is made again. No value of a stage."""
+    return {
+        "without": names_in(config["without"]),
+        "protocol": config["protocol"] or {},
+        "accept": ACCEPT,
+        "device": config["device"],
+        "gpus": config["gpus"],
+        "strict": STRICT,
     }
 
 

@@ -8,6 +8,7 @@ rule table:
         scores=lambda w: scores(w.table),
         splits=lambda w: split_files(w.table).values(),
         models=lambda w: models(w.table),
+        links=lambda w: links(w.table),
         published=lambda w: published(w.table) or [],
         code=code("report.tables"),
     output:
@@ -31,7 +32,10 @@ rule table:
             scores=score_files(w.table),
             splits=split_files(w.table),
             published=published(w.table),
-            study=study_facts(),
+            links=LINKS,
+            study=study_facts(
+                dict.fromkeys(run for run, _ in PLAN.tables[w.table].scored())
+            ),
         ),
         paths=lambda w, input, output: call(
             models=list(input.models),
@@ -39,6 +43,7 @@ rule table:
             intervals=output.intervals,
             markdown=output.markdown,
             sidecar=output.sidecar,
+            settings=settings(),
         ),
     message:
         "Table: {wildcards.table} of the study {STUDY}"
@@ -83,6 +88,7 @@ rule computation:
             sidecar=output.sidecar,
             device=config["device"],
             threads=threads,
+            settings=settings(),
         ),
     message:
         "Table: what each network costs, measured on this device"
@@ -97,6 +103,7 @@ rule statistics:
             f"{DATA}/canonical/{{dataset}}/rejected.tsv", dataset=PLAN.cards
         ),
         splits=expand(f"{RESULTS}/splits/{{dataset}}.tsv", dataset=PLAN.cards),
+        raw=expand(LINKS["raw"], dataset=PLAN.cards),
         code=code("report.statistics"),
     output:
         csv=f"{RESULTS}/table5.csv",
@@ -115,6 +122,8 @@ rule statistics:
     params:
         values=lambda w: call(
             datasets=[dataset_facts(name) for name in PLAN.cards],
+            names=list(PLAN.cards),
+            links={key: LINKS[key] for key in ("raw", "canonical", "split")},
             study=study_facts(),
         ),
         paths=lambda w, input, output: call(
@@ -124,6 +133,7 @@ rule statistics:
             csv=output.csv,
             markdown=output.markdown,
             sidecar=output.sidecar,
+            settings=settings(),
         ),
     message:
         "Table: dataset statistics of the study {STUDY}"
