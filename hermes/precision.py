@@ -1,7 +1,9 @@
 """Device and number format: what is used where nothing is asked for.
 
 bfloat16 halves the memory of activations and is faster where the hardware multiplies it: every
-GPU that reports support, and CPUs with AVX-512 bf16 or AMX. Elsewhere float32 is used.
+GPU that reports support, and CPUs with AMX. Elsewhere float32 is used, on CPUs with AVX-512 bf16
+too: there torch 2.13 (oneDNN 3.12) reads memory that nobody wrote when it takes the gradient of a
+3x3x3 kernel at a depth of two voxels, and returns other numbers each time, NaN among them.
 """
 
 import torch
@@ -42,12 +44,11 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware has bfloat16 arithmetic of its own."""
+    """Whether the hardware has bfloat16 arithmetic of its own, which can be relied on."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+        return bool(torch.cpu.get_capabilities().get("amx_bf16"))
     return False
 
 
