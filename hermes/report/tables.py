@@ -65,6 +65,7 @@ def run(
     markdown: str | Path,
     sidecar: str | Path,
     links: dict[str, str] | None = None,
+    used: list[str] | None = None,
     settings: dict | None = None,
 ) -> None:
     """Render one table.
@@ -82,6 +83,7 @@ def run(
         csv, intervals, markdown, sidecar: files to write.
         links: kind -> path with {dataset} and {run}, of the files that the sidecar's chain lists
             (`hermes.report.provenance.Chain`).
+        used: datasets that are scored or that any network was trained on, for the chain.
         settings: what the workflow was told, kept in the sidecar.
 
     Raises:
@@ -103,7 +105,7 @@ def run(
     made = Made(
         outputs=[csv, intervals, markdown],
         inputs=[*files, *splits.values(), *models],
-        chain=Chain(links or {}, list(splits), [(r, d) for r in scores for d in scores[r]]),
+        chain=Chain(links or {}, used or [], [(r, d) for r in scores for d in scores[r]]),
         settings=settings or {},
         extra={"table": table},
     )

@@ -126,11 +126,17 @@ LINKS = {
 }
 
 
+def used(table):
+    """Datasets that a table scores, or that any of its networks is trained on."""
+    runs = [PLAN.runs[run] for run, _ in PLAN.tables[table].scored()]
+    trained_on = [name for run in runs for name in run.datasets]
+    return list(dict.fromkeys([*PLAN.tables[table].datasets(), *trained_on]))
+
+
 def links(table):
     """What a table of Dice hangs on beside scores, splits and models: all is in its sidecar."""
-    files = {k: v for k, v in LINKS.items() if k not in ("split", "model", "scores")}
-    plan = PLAN.tables[table]
-    return Chain(files, plan.datasets(), plan.scored()).paths()
+    files = {k: v for k, v in LINKS.items() if k not in ("model", "scores")}
+    return Chain(files, used(table), PLAN.tables[table].scored()).paths()
 
 
 def settings():

@@ -33,6 +33,7 @@ rule table:
             splits=split_files(w.table),
             published=published(w.table),
             links=LINKS,
+            used=used(w.table),
             study=study_facts(
                 dict.fromkeys(run for run, _ in PLAN.tables[w.table].scored())
             ),
