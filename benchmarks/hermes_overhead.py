@@ -11,9 +11,10 @@ torch sends a small float32 convolution of batch 1 to a slow kernel, whatever th
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hermes.losses import segmentation_loss
 from hermes.models import ModelSpec, build_model
@@ -77,13 +78,15 @@ def prepare(arguments: argparse.Namespace) -> dict[tuple, Callable[[], None]]:
         model = build_model(spec)
         for work in arguments.work:
             for precision, enabled in PRECISIONS.items():
-
-                def call(model=model, work=WORK[work], enabled=enabled):
-                    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                        work(model, inputs, label)
-
-                calls[work, precision, method] = call
+                calls[work, precision, method] = partial(
+                    _call, WORK[work], enabled, model, inputs, label
+                )
     return calls
+
+
+def _call(work: Callable, enabled: bool, model: nn.Module, inputs: tuple, label: Tensor) -> None:
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        work(model, inputs, label)
 
 
 def main() -> None:

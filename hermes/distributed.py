@@ -36,7 +36,7 @@ def gather_batch(rows: Tensor) -> Tensor:
 @contextmanager
 def gathering(gather: Gather | None) -> Iterator[None]:
     """Within the block, `gather_batch` is this function; None: its argument is the whole batch."""
-    global _gather
+    global _gather  # noqa: PLW0603  (losses are called by methods, who know nothing of processes)
     before, _gather = _gather, gather
     try:
         yield

@@ -5,6 +5,7 @@ could not hold.
 """
 
 import os
+from pathlib import Path
 
 import blosc2
 import numpy as np
@@ -31,7 +32,7 @@ def load_masks(path: str | os.PathLike) -> UInt8[np.ndarray, "k z y x"]:
     Raises:
         ValueError: no such file, or a damaged one; says which.
     """
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise ValueError(f"{path}: no such file; run predict again")
     try:
         return blosc2.open(str(path), mode="r")[...]

@@ -156,8 +156,7 @@ def write_nifti(
             file.write(voxels.data)
             return
         gzipper = isal_zlib.compressobj(1, wbits=31)
-        for part in (gzipper.compress(head), gzipper.compress(voxels.data), gzipper.flush()):
-            file.write(part)
+        file.writelines((gzipper.compress(head), gzipper.compress(voxels.data), gzipper.flush()))
 
 
 def reorient(volume: Volume, axcodes: str = CANONICAL) -> Volume:

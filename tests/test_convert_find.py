@@ -14,7 +14,7 @@ from hermes.tables import TableError, read_tsv, write_tsv
 
 
 def folder(*paths):
-    return RawFolder(Path("raw"), {path: (1, "") for path in paths})
+    return RawFolder(Path("raw"), dict.fromkeys(paths, (1, "")))
 
 
 @pytest.mark.parametrize(

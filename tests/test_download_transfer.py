@@ -1,7 +1,7 @@
 """One transfer: resumed, retried, refused, on a loopback server."""
 
 import logging
-import os
+from pathlib import Path
 
 import pytest
 from loopback import Site, serve
@@ -194,7 +194,7 @@ def test_secrets_of_an_address_are_not_shown(site, tmp_path, caplog):
 
 
 def test_full_disk_ends_in_one_clear_error(site, tmp_path):
-    if not os.path.exists("/dev/full"):
+    if not Path("/dev/full").exists():
         pytest.skip("no device that is always full")
     site.files["/a.bin"] = CONTENT
     (tmp_path / "a.bin.part").symlink_to("/dev/full")

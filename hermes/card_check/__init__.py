@@ -144,8 +144,10 @@ def _report(card: Card, raw: RawFolder, layout: Layout, scans: list[Scan]) -> Re
 def _describe_files(raw: RawFolder, layout: Layout) -> list[str]:
     size = sum(size for size, _ in raw.files.values()) / 1e6
     lines = [f"{counted(len(raw.files), 'file')}, {size:,.1f} MB"]
-    for found in layout.matched:
-        lines.append(f"{found.pattern}: {len(found.paths):,} found, {counted(found.cases, 'case')}")
+    lines += [
+        f"{found.pattern}: {len(found.paths):,} found, {counted(found.cases, 'case')}"
+        for found in layout.matched
+    ]
     if layout.unused:
         lines.append(f"not used: {counted(len(layout.unused), 'file')}")
         lines += [f"  {line}" for line in group(layout.unused)]

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ def fetch(
     except DownloadError:  # a wrong file is not gone on from
         _remove(part)
         raise
-    os.replace(part, target)
+    part.replace(target)
     _tag_file(part).unlink(missing_ok=True)
 
 

@@ -1,7 +1,6 @@
 """Sizes in plain words, and whether the disks have room for what is to come."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def _per_disk(wants: Iterable[tuple[Path, Size]]) -> dict[Path, Size]:
     named: dict[int, Path] = {}
     sums: dict[Path, Size] = {}
     for folder, size in wants:
-        place = named.setdefault(os.stat(_existing(folder)).st_dev, folder)
+        place = named.setdefault(_existing(folder).stat().st_dev, folder)
         sums[place] = sums.get(place, Size()) + size
     return sums
 

@@ -1,7 +1,6 @@
 """The stage: fetch a card's archives, unpack them, write the manifest."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -157,6 +156,6 @@ def _folder_aside(target: Path) -> Iterator[Path]:
         yield aside
         if target.exists():
             shutil.rmtree(target)
-        os.replace(aside, target)
+        aside.replace(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -27,7 +27,7 @@ TokenNorm = Callable[[int], nn.Module]
 class TokenInstanceNorm(nn.Module):
     """MedFormer's norm of map tokens: per channel, over the tokens, without affine."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
 
     def forward(self, tokens: Float[Tensor, "b t c"]) -> Float[Tensor, "b t c"]:
@@ -44,7 +44,7 @@ class BidirectionalAttention(nn.Module):
         token_output: whether the tokens' update is projected.
     """
 
-    def __init__(self, inputs: int, channels: int, heads: int, token_output: bool):
+    def __init__(self, inputs: int, channels: int, heads: int, token_output: bool) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{heads} heads do not divide {channels} channels")
@@ -104,7 +104,7 @@ class AttentionBlock(nn.Module):
         heads: int,
         token_norm: TokenNorm,
         token_output: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.token_norm = token_norm(channels)
         self.attention = BidirectionalAttention(inputs, channels, heads, token_output)
@@ -141,7 +141,7 @@ class Exchange(nn.Module):
         heads: int,
         token_norm: TokenNorm,
         map_wanted: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         self.map_wanted = map_wanted
         last = depth - 1

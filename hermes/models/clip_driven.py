@@ -47,7 +47,7 @@ HEAD_WIDTHS = (WIDTH, WIDTH, WIDTH, 1)
 class CLIPDriven(nn.Module):
     """ResUNet, class embeddings, controller and a dynamic head per image and class."""
 
-    def __init__(self, backbone: ResUNet, tasks: Sequence[str], options: Mapping[str, Any]):
+    def __init__(self, backbone: ResUNet, tasks: Sequence[str], options: Mapping[str, Any]) -> None:
         super().__init__()
         c0, *_, c4 = widths(backbone.base_channels)
         self.backbone = backbone
@@ -107,7 +107,7 @@ def class_heads(
 class LearnableEmbedding(nn.Module):
     """A learned code per class."""
 
-    def __init__(self, classes: int):
+    def __init__(self, classes: int) -> None:
         super().__init__()
         self.codes = nn.Parameter(torch.randn(classes, CODE_SIZE))
 
@@ -120,7 +120,7 @@ class FixedEmbedding(nn.Module):
 
     vectors: Tensor
 
-    def __init__(self, vectors: Float[Tensor, "t e"]):
+    def __init__(self, vectors: Float[Tensor, "t e"]) -> None:
         super().__init__()
         self.register_buffer("vectors", vectors)
         self.to_code = nn.Linear(vectors.shape[1], CODE_SIZE)
@@ -136,7 +136,7 @@ class FileEmbedding(FixedEmbedding):
     disk brings its own vectors.
     """
 
-    def __init__(self, path: str | Path, tasks: Sequence[str]):
+    def __init__(self, path: str | Path, tasks: Sequence[str]) -> None:
         super().__init__(torch.zeros(len(tasks), TEXT_SIZE))
         self.problem = ""
         try:

@@ -19,7 +19,7 @@ class DatasetClasses(nn.Module):
 
     table: Tensor
 
-    def __init__(self, tasks: Sequence[str], datasets: Mapping[str, Sequence[str]]):
+    def __init__(self, tasks: Sequence[str], datasets: Mapping[str, Sequence[str]]) -> None:
         """Args:
         tasks: names in row order.
         datasets: dataset -> its tasks in class order.

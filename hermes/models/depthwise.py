@@ -32,7 +32,7 @@ def volume(rows: Float[Tensor, "b n c"], like: Tensor) -> Float[Tensor, "b c d h
 class DepthwiseSeparable(nn.Module):
     """Instance norm (if `eps` is given), depthwise 3^3, then 1^3 convolution; no bias."""
 
-    def __init__(self, inputs: int, outputs: int, eps: float | None = None):
+    def __init__(self, inputs: int, outputs: int, eps: float | None = None) -> None:
         super().__init__()
         self.eps = eps
         self.depthwise = nn.Conv3d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
@@ -47,7 +47,7 @@ class DepthwiseSeparable(nn.Module):
 class Merge(nn.Module):
     """Halve the size: 2^3 voxels become one of 8 times the channels, which are then reduced."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.reduction = DepthwiseSeparable(8 * inputs, outputs, INPUT_EPS)
 

@@ -34,7 +34,7 @@ class DoDNet(nn.Module):
 
     def __init__(
         self, backbone: ResUNet, tasks: Sequence[str], datasets: Mapping[str, Sequence[str]]
-    ):
+    ) -> None:
         super().__init__()
         c0, *_, c4 = widths(backbone.base_channels)
         self.classes = DatasetClasses(tasks, datasets)

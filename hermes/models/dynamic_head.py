@@ -30,7 +30,7 @@ class GroupNormReLU(nn.GroupNorm):
     as they have in common.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__(math.gcd(GROUPS, channels), channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class GroupNormReLU(nn.GroupNorm):
 class PooledBottleneck(nn.Module):
     """Group norm, ReLU, mean over the voxels: (b, c, d, h, w) -> (b, c) in the weights' dtype."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = GroupNormReLU(channels)
 
@@ -53,7 +53,7 @@ class PooledBottleneck(nn.Module):
 class PreHead(nn.Sequential):
     """Group norm, ReLU and a 1x1 convolution to the channels of the head, 32 -> 8."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__(GroupNormReLU(channels), nn.Conv3d(channels, WIDTH, 1))
 
     def forward(self, x: Float[Tensor, "b c d h w"]) -> Float[Tensor, "b 8 n"]:

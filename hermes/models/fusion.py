@@ -26,7 +26,7 @@ FFN_NORM_EPS = 1e-4  # found by parity with the published weights; the other lay
 class CrossAttention(nn.Module):
     """The parameters of multi-head attention, queries and context both layer-normed."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // HEAD_DIM)
         inner = self.heads * HEAD_DIM
@@ -91,7 +91,7 @@ class VoxelsReadTokens(CrossAttention):
 class FeedForward(nn.Module):
     """Layer norm, then a two-layer GELU network four times as wide."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels, eps=FFN_NORM_EPS)
         self.widen = nn.Linear(channels, FFN_RATIO * channels)
@@ -115,7 +115,7 @@ def standardise(x: Tensor, eps: float = 1e-5) -> Tensor:
 class FusionBlock(nn.Module):
     """One bidirectional cross-attention block; 24 c^2 + 24 c parameters."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.gather = TokensReadVoxels(channels)
         self.token_ffn = FeedForward(channels)
@@ -148,7 +148,7 @@ class PriorTables(nn.Module):
     `task_prior` has one row per task; `modality_prior` has `prior_length` tokens per modality.
     """
 
-    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int):
+    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int) -> None:
         super().__init__()
         self.task_prior = nn.Parameter(torch.empty(tasks, channels))
         self.modality_prior = nn.Parameter(torch.empty(modalities, prior_length, channels))
@@ -164,7 +164,9 @@ class PriorTables(nn.Module):
 class PriorFusion(PriorTables):
     """A stage's own tables of priors, and its fusion blocks."""
 
-    def __init__(self, channels: int, tasks: int, modalities: int, prior_length: int, depth: int):
+    def __init__(
+        self, channels: int, tasks: int, modalities: int, prior_length: int, depth: int
+    ) -> None:
         super().__init__(channels, tasks, modalities, prior_length)
         self.blocks = nn.ModuleList(FusionBlock(channels) for _ in range(depth))
 

@@ -20,14 +20,14 @@ DEPTHS = (2, 2, 4, 2, 2)  # fusion blocks at down2, down3, down4, up1, up2
 class Perceptron(nn.Sequential):
     """Linear, GELU, Linear."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int):
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 
 class Readout(nn.Sequential):
     """Posterior task tokens of all stages (b, k, 1088) -> prototypes (b, k, 32)."""
 
-    def __init__(self, inputs: int, channels: int):
+    def __init__(self, inputs: int, channels: int) -> None:
         super().__init__(
             nn.LayerNorm(inputs),
             Perceptron(inputs, inputs, channels),
@@ -38,7 +38,7 @@ class Readout(nn.Sequential):
 class ModalityHead(nn.Module):
     """Posterior modality tokens (b, l, 1088) -> modality logits (b, m)."""
 
-    def __init__(self, inputs: int, modalities: int):
+    def __init__(self, inputs: int, modalities: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(inputs)
         self.classifier = Perceptron(inputs, inputs, modalities)
@@ -61,7 +61,7 @@ class Hermes(nn.Module):
         modalities: int,
         prior_length: int = 10,
         modality_head: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         c0, _, c2, c3, c4 = widths(backbone.base_channels)
         stages = (c2, c3, c4, c3, c2)

@@ -35,7 +35,7 @@ class HermesM(nn.Module):
         prior_length: int = 10,
         modality_head: bool = True,
         auxiliary: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         stages = backbone.prior_channels
         total = sum(stages)

@@ -18,7 +18,7 @@ from hermes.models.vit import ViT
 class HermesViT(nn.Module):
     """Vision transformer, one table of task priors and one of modality priors, readout, head."""
 
-    def __init__(self, backbone: ViT, tasks: int, modalities: int, prior_length: int = 10):
+    def __init__(self, backbone: ViT, tasks: int, modalities: int, prior_length: int = 10) -> None:
         super().__init__()
         self.backbone = backbone
         self.task_prior = nn.Parameter(torch.empty(tasks, backbone.width))

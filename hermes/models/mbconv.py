@@ -23,7 +23,7 @@ SQUEEZE = 4  # hidden channels per channel of the squeezed vector
 class MBConv(nn.Module):
     """x + narrow(IN(SE(depthwise(ReLU(IN(widen(ReLU(IN(x)))))))); norms without affine."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         wide = EXPANSION * channels
         self.widen = nn.Linear(channels, wide, bias=False)

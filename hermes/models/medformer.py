@@ -71,7 +71,7 @@ class AttentionDown(nn.Module):
         heads: int,
         token_norm: TokenNorm,
         map_tokens: int,
-    ):
+    ) -> None:
         super().__init__()
         self.merge = Merge(inputs, channels)
         self.map = SemanticMap(channels, map_tokens)
@@ -93,7 +93,7 @@ class AttentionUp(nn.Module):
         heads: int,
         token_norm: TokenNorm,
         map_wanted: bool,
-    ):
+    ) -> None:
         super().__init__()
         self.map_reduction = nn.Linear(inputs + skip, skip, bias=False)
         self.exchange = Exchange(inputs + skip, skip, depth, heads, token_norm, map_wanted)
@@ -110,7 +110,7 @@ class AttentionUp(nn.Module):
 class ConvUp(nn.Module):
     """Double the size, join the encoder's feature, two convolution blocks."""
 
-    def __init__(self, inputs: int, skip: int):
+    def __init__(self, inputs: int, skip: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(Block(inputs + skip, skip), Block(skip, skip))
 
@@ -157,7 +157,7 @@ class MedFormer(Backbone):
         heads: Sequence[int] | None = None,
         map_tokens: int = MAP_TOKENS,
         token_norm: TokenNorm = TokenInstanceNorm,
-    ):
+    ) -> None:
         super().__init__()
         self.base_channels = base_channels
         c0, c1, c2, c3, c4 = widths(base_channels)
@@ -227,7 +227,7 @@ class TraditionalMedFormer(Traditional):
 
     backbone: MedFormer
 
-    def __init__(self, spec: "ModelSpec"):
+    def __init__(self, spec: "ModelSpec") -> None:
         super().__init__(medformer(spec, TokenInstanceNorm, TRADITIONAL_OPTIONS), spec.rows)
         channels = self.backbone.prior_channels[-1]
         wanted = spec.options.get("auxiliary", False)

@@ -27,7 +27,7 @@ class MultiDecoder(nn.Module):
 
     def __init__(
         self, base_channels: int, tasks: Sequence[str], datasets: Mapping[str, Sequence[str]]
-    ):
+    ) -> None:
         super().__init__()
         self.classes = DatasetClasses(tasks, datasets)
         self.encoder = Encoder(base_channels)

@@ -33,7 +33,7 @@ class Block(nn.Module):
     of its result are one (a training step takes 4-8 % less time than with two).
     """
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = conv3(inputs, outputs)
         self.conv2 = conv3(outputs, outputs)
@@ -52,7 +52,7 @@ class Block(nn.Module):
 class Down(nn.Module):
     """Max pooling by 2, then two blocks."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(Block(inputs, outputs), Block(outputs, outputs))
 
@@ -66,7 +66,7 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Trilinear up-sampling by 2 (corners aligned), concatenation [skip, up], two blocks."""
 
-    def __init__(self, inputs: int, skip: int):
+    def __init__(self, inputs: int, skip: int) -> None:
         super().__init__()
         self.blocks = nn.Sequential(Block(skip + inputs, skip), Block(skip, skip))
 
@@ -83,7 +83,7 @@ class Up(nn.Module):
 class Encoder(nn.Module):
     """Stem and four down stages; 22,063,968 parameters at base 32."""
 
-    def __init__(self, base_channels: int):
+    def __init__(self, base_channels: int) -> None:
         super().__init__()
         c0, c1, c2, c3, c4 = widths(base_channels)
         self.stem = nn.Sequential(conv3(1, c0), Block(c0, c0))
@@ -101,7 +101,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Four up stages; 18,496,512 parameters at base 32."""
 
-    def __init__(self, base_channels: int):
+    def __init__(self, base_channels: int) -> None:
         super().__init__()
         c0, c1, c2, c3, c4 = widths(base_channels)
         self.up1, self.up2 = Up(c4, c3), Up(c3, c2)
@@ -118,7 +118,7 @@ class Decoder(nn.Module):
 class ResUNet(Backbone):
     """Encoder and decoder, without a head; 40,560,480 parameters at base 32."""
 
-    def __init__(self, base_channels: int):
+    def __init__(self, base_channels: int) -> None:
         super().__init__()
         self.base_channels = base_channels
         self.encoder = Encoder(base_channels)

@@ -19,7 +19,7 @@ class SemanticMap(nn.Module):
     The voxels may be fewer than the tokens; the tokens do not depend on the image's size.
     """
 
-    def __init__(self, channels: int, tokens: int):
+    def __init__(self, channels: int, tokens: int) -> None:
         super().__init__()
         self.content = conv3(channels, channels)
         self.weights = conv3(channels, tokens)
@@ -36,7 +36,7 @@ class SemanticMap(nn.Module):
 class MapFusion(nn.Module):
     """The maps of all encoder stages, projected to one width, through a transformer and back."""
 
-    def __init__(self, channels: tuple[int, ...], width: int, heads: int, depth: int = 2):
+    def __init__(self, channels: tuple[int, ...], width: int, heads: int, depth: int = 2) -> None:
         super().__init__()
         self.inward = nn.ModuleList(nn.Linear(each, width, bias=False) for each in channels)
         self.layers = nn.ModuleList(TransformerLayer(width, heads) for _ in range(depth))
@@ -56,7 +56,7 @@ class MapFusion(nn.Module):
 class TransformerLayer(nn.Module):
     """Pre-norm self-attention and a GELU network as wide as the tokens."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width, eps=FUSION_EPS)

@@ -13,7 +13,7 @@ from hermes.models.interface import Backbone, ModelOutput, row_logits
 class Traditional(nn.Module):
     """A backbone with one 1x1 output per task; 33 parameters per task at 32 channels."""
 
-    def __init__(self, backbone: Backbone, tasks: int):
+    def __init__(self, backbone: Backbone, tasks: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.base_channels, tasks)  # a 1x1 convolution, row per task

@@ -48,7 +48,7 @@ class UniSeg(nn.Module):
         tasks: Sequence[str],
         datasets: Mapping[str, Sequence[str]],
         options: Mapping[str, Any],
-    ):
+    ) -> None:
         super().__init__()
         c0, c1, c2, c3, c4 = widths(backbone.base_channels)
         count = len(datasets)

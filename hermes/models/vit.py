@@ -31,7 +31,7 @@ LONGEST = 10_000.0  # of the sinusoidal positions' wavelengths, in patches, as V
 class SelfAttention(nn.Module):
     """Multi-head attention of tokens among themselves; padded ones are read by nobody."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // HEAD_DIM)
         self.query_key_value = nn.Linear(channels, 3 * channels)
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm self-attention, then a GELU network four times as wide; 12 c^2 + 13 c parameters."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(channels)
         self.attention = SelfAttention(channels)
@@ -79,7 +79,7 @@ def positions(
 class ViT(Backbone):
     """Transformer encoder and convolutional decoder, without a head."""
 
-    def __init__(self, base_channels: int):
+    def __init__(self, base_channels: int) -> None:
         super().__init__()
         self.base_channels = base_channels
         self.width = width = WIDTH * base_channels

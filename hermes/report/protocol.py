@@ -68,7 +68,7 @@ def points(
     cropped = [name for name in datasets if name in preprocess["body_crop"]]
     spacing = preprocess["spacing_mm"]
     grid = {name: spacing.get(name, spacing.get("default")) for name in datasets}
-    found = [
+    return [
         Point(
             "Split",
             SPLIT[protocol["split"]].format(how=_drawn(datasets, drawn, protocol["seed"])),
@@ -100,7 +100,6 @@ def points(
             False,
         ),
     ]
-    return found
 
 
 def _drawn(datasets: Sequence[str], drawn: Sequence[str], seed: int) -> str:
