@@ -20,7 +20,9 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
 
 # torch stays out of the lock: its hash differs between the CPU and the CUDA builds
 $(READY): requirements.lock pyproject.toml
