@@ -55,7 +55,7 @@ def writing(path: str | os.PathLike) -> Iterator[Path]:
         _sweep(target.parent)
         yield aside
         _flush(aside)
-        os.replace(aside, target)
+        aside.replace(target)
     except Exception as error:
         raise_told(target, error)
     finally:
