@@ -96,7 +96,7 @@ class Plan:
         return values
 
     def applies(self, name: str, run: str) -> bool:
-        """Whether an entry of `overrides` or `options` is for a run: its method, name or pattern."""
+        """Whether an entry of `overrides` or `options` (method, name, pattern) is for a run."""
         return name == self.runs[run].method or fnmatchcase(run, name)
 
     def training_sets(self, run: str) -> list[dict]:
