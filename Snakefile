@@ -13,6 +13,7 @@ configfile: "config/config.yaml"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common_data.smk"
 include: "workflow/rules/common_report.smk"
+include: "workflow/rules/common_summary.smk"
 include: "workflow/rules/raw.smk"
 include: "workflow/rules/convert.smk"
 include: "workflow/rules/preprocess.smk"
@@ -24,6 +25,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+speak_at_the_end()
 tell_standings()
 
 
