@@ -1,21 +1,13 @@
-"""The command `hermes`: check a dataset's card, look at the registry, use a trained model."""
+"""The command `hermes`: check a card, look at the registry, use a model, trace a number back."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hermes.registry import (
-    MODALITIES,
-    RegistryError,
-    Structure,
-    class_count,
-    load_cards,
-    load_structures,
-    tasks_of,
-)
-from hermes.schema import Card
+from hermes.cli_parts import Config, cards_of, fail, structures_of
+from hermes.registry import MODALITIES, RegistryError, class_count, tasks_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +19,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Config = Annotated[Path, typer.Option(help="The folder config/ of a Hermes checkout.")]
 Cases = Annotated[
     int | None, typer.Option(min=1, help="Read the first so many cases only; default: all.")
 ]
@@ -38,7 +29,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Cases read at the same time."
 @app.command()
 def datasets(config: Config = Path("config")) -> None:
     """List the dataset cards: images, classes, modality, licence, how to get a copy."""
-    cards = _cards("datasets", config)
+    cards = cards_of("datasets", config)
     for card in cards.values():
         images = card.published.images if card.published else "-"
         typer.echo(
@@ -55,7 +46,7 @@ def models(config: Config = Path("config")) -> None:
     """List the methods and their backbones: parameters, multiply-accumulates, source."""
     from hermes.models.listing import list_models
 
-    cards = _cards("models", config)
+    cards = cards_of("models", config)
     upstream = {card.name: card.tasks for card in cards.values() if card.role == "upstream"}
     typer.echo(f"{'method':14} {'backbone':10} {'parameters':>12} {'GMAC':>8}  paper")
     for entry in list_models(upstream, MODALITIES, "amos_ct"):
@@ -80,11 +71,11 @@ def import_weights(
     """Make a published Hermes checkpoint a model that `hermes predict` takes; no code is run."""
     from hermes.import_weights import import_weights as write_model
 
-    _structures("import-weights", config)
+    structures_of("import-weights", config)
     try:
         spec = write_model(source, out, config)
     except (RegistryError, ValueError, OSError) as error:
-        _fail("import-weights", error)
+        fail("import-weights", error)
     typer.echo(f"{out}: Hermes on {spec.backbone}, {spec.rows} tasks; ask it with hermes predict")
 
 
@@ -107,12 +98,12 @@ def needs(
     """Say which datasets of a study are not in place yet, and what you have to do for each."""
     from hermes.needs import read_switches, tell_needs
 
-    _structures("needs", config)
+    structures_of("needs", config)
     try:
         switches = read_switches(protocol or ())
         typer.echo(tell_needs(config, study, accept or (), without or None, switches))
     except (RegistryError, OSError) as error:
-        _fail("needs", error)
+        fail("needs", error)
 
 
 @app.command()
@@ -136,13 +127,13 @@ def check(
 
     path = Path(card) if card.endswith((".yaml", ".yml")) else config / "datasets" / f"{card}.yaml"
     if folder is None and not study:
-        _fail("check", "give the folder of the scans, or --study")
+        fail("check", "give the folder of the scans, or --study")
     raw = folder or Path("data") / study / "raw" / path.stem
-    structures = _structures("check", config)
+    structures = structures_of("check", config)
     try:
         report = check_card(path, raw, structures, cases=cases, workers=workers)
     except (RegistryError, OSError) as error:
-        _fail("check", error)
+        fail("check", error)
     typer.echo(f"{path} against {raw}\n\n{render(report)}")
     raise typer.Exit(0 if report.fits else 1)
 
@@ -158,12 +149,12 @@ def new_card(
     """Draft a card for a folder of scans: patterns and label values; you name the structures."""
     from hermes.new_card import draft
 
-    _structures("new-card", config)
+    structures_of("new-card", config)
     path = config / "datasets" / f"{name}.yaml"
     try:
         typer.echo(draft(name, folder, path, cases=cases, workers=workers))
     except (RegistryError, OSError) as error:
-        _fail("new-card", error)
+        fail("new-card", error)
     typer.echo(f"Now name its structures, then: hermes check {name} {folder}")
 
 
@@ -198,38 +189,43 @@ def predict(
             model, image, out, dataset=dataset, modality=modality, tasks=task, device=device
         )
     except (ValueError, OSError) as error:
-        _fail("predict", error)
+        fail("predict", error)
     voxel_ml = float(abs(_determinant(answer.label.affine))) / 1000
     for value, name in answer.names.items():
         count = int((answer.label.array == value).sum())
         typer.echo(f"{value:3} {name:32} {count * voxel_ml:10.1f} ml")
 
 
-def _cards(command: str, config: Path) -> dict[str, Card]:
-    """Every dataset's card, by name."""
-    structures = _structures(command, config)
-    names = sorted(path.stem for path in (config / "datasets").glob("*.yaml"))
+@app.command()
+def provenance(
+    table: Annotated[Path, typer.Argument(help="A table, such as results/table2.csv.")],
+    cell: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="MODEL COLUMN", help="Tell of one number, such as: Hermes-R bcv."),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the files that are here now.")
+    ] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="With --check: read every raw file, too.")
+    ] = False,
+) -> None:
+    """Print what a table is made of, from raw files' hashes to the numbers, and how to remake it.
+
+    With --check exit status 1 means that a link of the chain is another one now; it is named.
+    """
+    from hermes.provenance import ProvenanceError, cell_text, check_text, compare, read, told
+
+    if cell and (check or raw):
+        fail("provenance", "give either --cell or --check")
     try:
-        return load_cards(config / "datasets", names, structures)
-    except (RegistryError, OSError) as error:
-        _fail(command, error)
-
-
-def _structures(command: str, config: Path) -> dict[str, Structure]:
-    """Read `structures.tsv`; where it is not there, this is no checkout."""
-    path = config / "structures.tsv"
-    if not path.is_file():
-        _fail(command, f"{path}: no such file; run it in a Hermes checkout, or give --config")
-    try:
-        return load_structures(path)
-    except RegistryError as error:
-        _fail(command, error)
-
-
-def _fail(command: str, error: Exception | str) -> NoReturn:
-    """End with one line on what is wrong."""
-    typer.echo(f"hermes {command}: {error}", err=True)
-    raise typer.Exit(1)
+        record = read(table)
+        found = compare(record, raw) if check or raw else []
+        text = check_text(record, found, raw) if check or raw else told(record)
+        typer.echo(cell_text(record, *cell) if cell else text)
+    except (ProvenanceError, ValueError, OSError) as error:
+        fail("provenance", error)
+    raise typer.Exit(1 if found else 0)
 
 
 def _determinant(affine: "np.ndarray") -> float:

@@ -1,0 +1,47 @@
+"""The commands that make a table again."""
+
+import json
+import shlex
+from typing import Any
+
+from hermes.provenance.record import Record
+
+DVC_STUDY = "phantom"
+"""The study of the root's dvc.yaml; others have theirs in dvc/<study>/."""
+
+
+def commands(record: Record) -> list[str]:
+    """Lines to type, from the checkout's commit to the comparison."""
+    facts = record.facts
+    return [
+        f"git checkout {facts['commit'].removesuffix('+changes')}",
+        "make .venv/ready && source .venv/bin/activate",
+        snakemake(record),
+        f"hermes provenance --check {record.table}",
+    ]
+
+
+def snakemake(record: Record) -> str:
+    """The invocation that makes the table."""
+    chosen = [shlex.quote(f"study={record.facts['study']}"), *_settings(record.facts["settings"])]
+    return f"snakemake --cores all --config {' '.join(chosen)} -- {record.table}"
+
+
+def dvc(record: Record) -> str:
+    """The same by DVC, which goes by config/config.yaml alone; empty where that is not enough."""
+    study = record.facts["study"]
+    where = "dvc.yaml" if study == DVC_STUDY else f"dvc/{study}/dvc.yaml"
+    if _settings(record.facts["settings"]) or not (record.root / where).is_file():
+        return ""
+    return "dvc repro" if study == DVC_STUDY else f"dvc repro {where}"
+
+
+def _settings(settings: dict[str, Any]) -> list[str]:
+    """What `--config` is told beside the study, quoted for a shell."""
+    found = [f"{key}={','.join(settings[key])}" for key in ("without", "accept") if settings[key]]
+    if settings["protocol"]:
+        found.append(f"protocol={json.dumps(settings['protocol'])}")  # YAML's flow style too
+    found += [f"{key}={settings[key]}" for key in ("device", "gpus") if settings[key] != "auto"]
+    if settings["strict"]:
+        found.append("strict=true")
+    return [shlex.quote(text) for text in found]
