@@ -25,6 +25,9 @@ KINDS = {
 }
 """Kind of link -> what it means that its file is another one."""
 
+MOST = 40
+"""Differences that are listed."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -133,10 +136,12 @@ def _predictions(record: Record) -> Iterator[Difference]:
         if not manifest.is_file():
             continue  # said already
         weights = record.facts["models"][run].get("weights_sha256")
-        for row in read_tsv(manifest):
-            if weights and row["model_sha256"] != weights:
-                text = f"{run} on {dataset}, {row['case']}: by other weights than {run} has"
-                yield Difference("predictions", text)
+        rows = read_tsv(manifest)
+        others = [row["case"] for row in rows if row["model_sha256"] != weights]
+        if weights and others:
+            text = f"{run} on {dataset}: by other weights than {run} has: {', '.join(others[:5])}"
+            yield Difference("predictions", text + " ..." * (len(others) > 5))
+        for row in rows:
             for kind in ("native", "grid"):
                 path = manifest.parent / row[kind]
                 shown = str(path.relative_to(record.root))
@@ -190,7 +195,9 @@ def check_text(record: Record, found: list[Difference], raw: bool) -> str:
     here = ["Otherwise here, which changes no file by itself:", *said] if said else []
     if found:
         width = max(len(one.link) for one in found)
-        lines = [f"  {one.link:{width}}  {one.text}" for one in found]
+        lines = [f"  {one.link:{width}}  {one.text}" for one in found[:MOST]]
+        if len(found) > MOST:
+            lines.append(f"  and {len(found) - MOST} more")
         return "\n".join([f"{record.table} is not of what is here now:", *lines, *here])
     rest = "" if raw or not record.chain.datasets else "; raw files by their manifests (--raw: all)"
     return "\n".join([f"{record.table}: every link is as recorded{rest}", *here])
