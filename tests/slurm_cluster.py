@@ -2,10 +2,11 @@
 
     python tests/slurm_cluster.py start DIR [--accounting]
     python tests/slurm_cluster.py stop DIR
+    apt-get install $(python tests/slurm_cluster.py packages)
 
 Both nodes are daemons on this machine that pose as larger than they are. Everything lies in DIR but
 links to its configuration in /etc/slurm, where commands inside of a job look for it. A SLURM that
-was set up there by somebody else is left alone. Needs root and the Debian packages of PACKAGES.
+was set up there by somebody else is left alone. Needs root, and Debian's packages.
 """
 
 import os
@@ -36,13 +37,6 @@ DAEMONS = (
     "munged",
 )
 
-ACCOUNTS = """\
-AccountingStorageType=accounting_storage/slurmdbd
-AccountingStorageHost=127.0.0.1
-AccountingStoragePort={dbd}
-AccountingStoragePass={dir}/munge.socket
-AccountingStorageTRES=gres/gpu"""
-
 
 class Unavailable(Exception):
     """No cluster can be started here; the message says why."""
@@ -59,15 +53,13 @@ def check(accounting: bool) -> None:
         wanted = f"{PACKAGES} {ACCOUNTING}" if accounting else PACKAGES
         raise Unavailable(f"{', '.join(missing)} missing: apt-get install {wanted}")
     for link in (ETC / name for name in FILES):
-        if link.is_symlink() and not link.exists():
-            continue  # a cluster whose folder is gone
-        if link.exists() and not (link.resolve().parent / "munge.key").exists():
+        folder = link.resolve().parent
+        if not link.is_symlink() and not link.exists():
+            continue
+        if not (link.is_symlink() and (folder / f"spool-{NODES[0]}").is_dir()):
             raise Unavailable(f"{link} belongs to another SLURM, which is left alone")
-        if link.exists() and any(alive(link.resolve().parent / f"{d}.pid") for d in DAEMONS):
-            folder = link.resolve().parent
-            raise Unavailable(
-                f"a cluster runs already: python tests/slurm_cluster.py stop {folder}"
-            )
+        if any(alive(folder / f"{name}.pid") for name in DAEMONS):
+            raise Unavailable(f"one runs already: python tests/slurm_cluster.py stop {folder}")
 
 
 def start(folder: Path, accounting: bool = False) -> None:
@@ -117,7 +109,11 @@ def configure(folder: Path, ports: dict[str, int], password: str, accounting: bo
     lines = [f"NodeName={n} NodeAddr=127.0.0.1 Port={ports[n]} {NODE} State=UNKNOWN" for n in NODES]
     host = socket.gethostname().split(".")[0]
     values = ports | {"dir": folder, "host": host, "password": password}
-    accounts = ACCOUNTS.format(**values) if accounting else "JobCompType=jobcomp/none"
+    accounts = (
+        (TEMPLATES / "slurm_accounts.conf").read_text().format(**values)
+        if accounting
+        else "JobCompType=jobcomp/none"
+    )
     text = (
         (TEMPLATES / "slurm.conf")
         .read_text()
@@ -231,7 +227,10 @@ def until(happened: Callable[[], object], folder: Path) -> None:
 
 
 def main(command: str = "", folder: str = "", *options: str) -> str | None:
-    """Start or stop a cluster; returns what is wrong, if anything."""
+    """Do what the command line asks for; returns what is wrong, if anything."""
+    if command == "packages":
+        print(PACKAGES, ACCOUNTING)
+        return None
     if command not in ("start", "stop") or not folder or set(options) - {"--accounting"}:
         return __doc__
     try:
@@ -239,9 +238,7 @@ def main(command: str = "", folder: str = "", *options: str) -> str | None:
             stop(Path(folder).resolve())
         else:
             start(Path(folder).resolve(), accounting=bool(options))
-            print(
-                answers("sinfo", "--Node", "--Format=NodeHost,Partition,StateLong,CPUs,Memory,Gres")
-            )
+            print(answers("sinfo", "--Node", "--format=%N %P %T, %c CPUs, %m MB, %G"))
     except Unavailable as error:
         return str(error)
     return None
