@@ -10,6 +10,9 @@
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common_data.smk"
 include: "workflow/rules/common_report.smk"
@@ -59,3 +62,8 @@ rule scores:
 rule tables:
     input:
         tables(),
+
+
+rule figures:
+    input:
+        figures(),

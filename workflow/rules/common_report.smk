@@ -1,5 +1,7 @@
 # What the rules of training and reporting use: tables, their scores and models, what a run builds.
 
+MAIN_TABLE = next(iter(PLAN.tables), "none")  # the one that is drawn
+
 from hermes.configuration import config_hash, configuration
 from hermes.report.provenance import Chain
 
@@ -14,6 +16,15 @@ def tables():
     )
 
 
+def figures():
+    """The pictures of a study: trainings, Dice, and a test scan of every dataset."""
+    overlays = [
+        f"{RESULTS}/figures/overlay_{name}.png" for name in trained() if runs_on(name)
+    ]
+    drawn = ("training.svg", "dice.svg") if PLAN.tables else ()
+    return [*(f"{RESULTS}/figures/{name}" for name in drawn), *overlays]
+
+
 def everything():
     """What a study builds when no target is named."""
     if not PLAN.tables:
@@ -21,12 +32,10 @@ def everything():
             f"study {STUDY}: no table in config/tables.yaml scores it, so nothing would be trained; "
             f"add one with `study: {STUDY}`, or name a target"
         )
-    pictures = [
-        f"{RESULTS}/figures/overlay_{name}.png" for name in trained() if runs_on(name)
-    ]
     return [
         *tables(),
-        *pictures,
+        *figures(),
+        f"{RESULTS}/metrics.json",
         f"{RESULTS}/quality.html",
         f"{RESULTS}/LICENSES.md",
     ]
@@ -59,6 +68,15 @@ def table_layout(name):
         "left_out": list(table.left_out),
         "within_patient": [c.title for c in cards if c.split.within_patient],
     }
+
+
+def charted(name):
+    """A table's title and its columns, key and title, the average last: what the chart shows."""
+    table = table_layout(name)
+    columns = [[column["key"], column["title"]] for column in table["columns"]]
+    if table["average"]:
+        columns.append([table["average"], "Average"])
+    return {"title": table["title"], "columns": columns}
 
 
 def compared():

@@ -93,7 +93,12 @@ rule quality:
         template="hermes/report/quality.html.j2",
         code=code("report.quality"),
     output:
-        html=f"{RESULTS}/quality.html",
+        html=report(
+            f"{RESULTS}/quality.html",
+            caption="../report/quality.rst",
+            category="Data",
+            labels={"page": "quality of the datasets"},
+        ),
         tsv=f"{RESULTS}/quality.tsv",
     log:
         f"{LOGS}/quality/quality.log",

@@ -1,6 +1,7 @@
 # in:  scores, models' descriptions, case tables
-# out: results/<study>/<table>.csv with _intervals.csv, .md and .json beside; figures; and the configured study's
-#      tables under the names of the paper: results/table2.csv, results/table5.csv
+# out: results/<study>/<table>.csv with _intervals.csv, .md and .json beside; metrics.json and dice.tsv; figures; and
+#      the configured study's tables under the names of the paper: results/table2.csv, results/table5.csv
+# What `report` marks is shown by `snakemake --report report.html`.
 
 
 rule table:
@@ -12,9 +13,24 @@ rule table:
         published=lambda w: published(w.table) or [],
         code=code("report.tables"),
     output:
-        csv=f"{RESULTS}/{{table}}.csv",
-        intervals=f"{RESULTS}/{{table}}_intervals.csv",
-        markdown=f"{RESULTS}/{{table}}.md",
+        csv=report(
+            f"{RESULTS}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "holds": "Dice in per cent"},
+        ),
+        intervals=report(
+            f"{RESULTS}/{{table}}_intervals.csv",
+            caption="../report/intervals.rst",
+            category="Tables",
+            labels={"table": "{table}", "holds": "with intervals"},
+        ),
+        markdown=report(
+            f"{RESULTS}/{{table}}.md",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}", "holds": "as text, with remarks"},
+        ),
         sidecar=f"{RESULTS}/{{table}}.json",
     log:
         f"{LOGS}/table/{{table}}.log",
@@ -46,6 +62,7 @@ rule table:
             sidecar=output.sidecar,
             settings=settings(),
         ),
+        label=PLAN.study.label,  # for the captions
     message:
         "Table: {wildcards.table} of the study {STUDY}"
     shell:
@@ -57,7 +74,12 @@ rule computation:
         published="config/published/table1.csv",
         code=code("report.computation"),
     output:
-        csv=f"{RESULTS}/table1.csv",
+        csv=report(
+            f"{RESULTS}/table1.csv",
+            caption="../report/computation.rst",
+            category="Tables",
+            labels={"table": "table1", "holds": "what networks cost"},
+        ),
         markdown=f"{RESULTS}/table1.md",
         sidecar=f"{RESULTS}/table1.json",
     log:
@@ -107,7 +129,12 @@ rule statistics:
         raw=expand(LINKS["raw"], dataset=PLAN.cards),
         code=code("report.statistics"),
     output:
-        csv=f"{RESULTS}/table5.csv",
+        csv=report(
+            f"{RESULTS}/table5.csv",
+            caption="../report/statistics.rst",
+            category="Tables",
+            labels={"table": "table5", "holds": "the datasets"},
+        ),
         markdown=f"{RESULTS}/table5.md",
         sidecar=f"{RESULTS}/table5.json",
     log:
@@ -140,6 +167,106 @@ rule statistics:
         "Table: dataset statistics of the study {STUDY}"
     shell:
         "python workflow/scripts/stage.py report.statistics {params.values:q} {params.paths:q} {log:q}"
+
+
+rule metrics:
+    input:
+        intervals=[f"{RESULTS}/{name}_intervals.csv" for name in PLAN.tables],
+        code=code("report.metrics"),
+    output:
+        metrics=f"{RESULTS}/metrics.json",
+        dice=f"{RESULTS}/dice.tsv",
+    log:
+        f"{LOGS}/metrics.log",
+    benchmark:
+        f"{LOGS}/metrics.benchmark.tsv"
+    conda:
+        environment
+    threads: 1
+    resources:
+        mem_mb=memory("metrics"),
+        runtime=minutes("metrics"),
+    params:
+        values=lambda w: call(),
+        paths=lambda w, input, output: call(
+            intervals=dict(zip(PLAN.tables, input.intervals)),
+            metrics=output.metrics,
+            dice=output.dice,
+        ),
+    message:
+        "Metrics: the numbers of all tables of the study {STUDY}, for programs"
+    shell:
+        "python workflow/scripts/stage.py report.metrics {params.values:q} {params.paths:q} {log:q}"
+
+
+rule training_curves:
+    input:
+        metrics=expand(rules.train.output.metrics, run=PLAN.scored_runs()),
+        code=code("report.training_curves"),
+    output:
+        svg=report(
+            f"{RESULTS}/figures/training.svg",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"figure": "trainings"},
+        ),
+        png=f"{RESULTS}/figures/training.png",
+    log:
+        f"{LOGS}/figures/training.log",
+    benchmark:
+        f"{LOGS}/figures/training.benchmark.tsv"
+    conda:
+        environment
+    threads: 1
+    resources:
+        mem_mb=memory("training_curves"),
+        runtime=minutes("training_curves"),
+    params:
+        values=lambda w: call(runs=PLAN.scored_runs(), label=PLAN.study.label),
+        paths=lambda w, input, output: call(
+            metrics=list(input.metrics),
+            svg=output.svg,
+            png=output.png,
+        ),
+    message:
+        "Figure: loss and learning rate of every training"
+    shell:
+        "python workflow/scripts/stage.py report.training_curves {params.values:q} {params.paths:q} {log:q}"
+
+
+rule dice_chart:
+    input:
+        intervals=f"{RESULTS}/{MAIN_TABLE}_intervals.csv",
+        code=code("report.dice_chart"),
+    output:
+        svg=report(
+            f"{RESULTS}/figures/dice.svg",
+            caption="../report/dice.rst",
+            category="Figures",
+            labels={"figure": "Dice"},
+        ),
+        png=f"{RESULTS}/figures/dice.png",
+    log:
+        f"{LOGS}/figures/dice.log",
+    benchmark:
+        f"{LOGS}/figures/dice.benchmark.tsv"
+    conda:
+        environment
+    threads: 1
+    resources:
+        mem_mb=memory("dice_chart"),
+        runtime=minutes("dice_chart"),
+    params:
+        values=lambda w: call(**charted(MAIN_TABLE), label=PLAN.study.label),
+        paths=lambda w, input, output: call(
+            intervals=input.intervals,
+            svg=output.svg,
+            png=output.png,
+        ),
+    message:
+        "Figure: Dice of every model, with intervals"
+    shell:
+        "python workflow/scripts/stage.py report.dice_chart {params.values:q} {params.paths:q} {log:q}"
 
 
 rule licences:
@@ -184,7 +311,12 @@ rule overlay:
         cases=rules.convert.output.cases,
         code=code("report.overlays"),
     output:
-        picture=f"{RESULTS}/figures/overlay_{{dataset}}.png",
+        picture=report(
+            f"{RESULTS}/figures/overlay_{{dataset}}.png",
+            caption="../report/overlay.rst",
+            category="Pictures",
+            labels={"dataset": "{dataset}"},
+        ),
     log:
         f"{LOGS}/overlay/{{dataset}}.log",
     benchmark:
