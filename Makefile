@@ -3,13 +3,17 @@
 #   make run    the environment, then results/table2.csv of the phantom study
 #   make test   the environment, then the tests
 #   make lint   formatting and static checks
+#   make pull   results of a study from DVC's remote (docs/dvc.md)
+#   make dvc.yaml   DVC's stages, after a change of config/ or of what code imports
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+STUDY := phantom
+PIPELINE = $(if $(filter phantom,$(STUDY)),dvc.yaml,dvc/$(STUDY)/dvc.yaml)
 READY := $(VENV)/ready
 
-.PHONY: run test lint lock clean
+.PHONY: run test lint lock pull dvc.yaml clean
 run: $(READY)
 	$(BIN)/snakemake --cores all results/table2.csv
 	@echo && cat results/table2.csv
@@ -23,6 +27,17 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+
+dvc.yaml: $(READY)
+	$(BIN)/python workflow/scripts/dvc_stages.py $(STUDY)
+
+# Snakemake goes by times of files, which a pull sets anew: it is told that all is as it should be,
+# where DVC finds it so
+pull: $(READY)
+	$(BIN)/dvc pull $(PIPELINE)
+	@$(BIN)/dvc status --quiet $(PIPELINE) || { $(BIN)/dvc status $(PIPELINE); \
+		echo "make pull: not what this commit makes, so nothing is taken for done"; exit 1; }
+	$(BIN)/snakemake --cores all --touch --forceall --quiet all --config study=$(STUDY) -- all data
 
 # torch stays out of the lock: its hash differs between the CPU and the CUDA builds
 $(READY): requirements.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""The workflow as a user meets it: the DAG, what an edit reruns, and DVC's stages beside it."""
+"""The workflow as a user meets it: the DAG, and what an edit reruns."""
 
 import json
 import os
@@ -8,18 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-
-from hermes.sources import source_files
 
 ROOT = Path(__file__).parents[1]
 CONFIG = Path(__file__).parent / "tiny_study"
-PHASES = {
-    "data": ["phantom", "download", "convert", "preprocess", "split"],
-    "train": ["train"],
-    "score": ["predict", "evaluate"],
-    "report": ["report.tables", "report.statistics"],
-}
 
 
 def snakemake(*arguments: str, cwd: Path = ROOT) -> str:
@@ -134,20 +125,6 @@ def test_a_stage_that_meets_bad_input_ends_with_one_plain_line(tmp_path):
     assert "Traceback" in log.read_text()
 
 
-@pytest.mark.parametrize("phase", PHASES)
-def test_a_dvc_stage_depends_on_all_code_that_it_runs(phase):
-    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][phase]["deps"]
-    for module in PHASES[phase]:
-        for source in source_files(f"hermes.{module}", ROOT):
-            covered = any(source == dep or source.startswith(f"{dep}/") for dep in deps)
-            assert covered, f"{phase}: {source} is missing from dvc.yaml"
-
-
-def test_dvc_never_deletes_raw_files():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert not [out for s in stages.values() for out in s["outs"] if out.endswith("/raw")]
-
-
 def test_an_edited_value_reruns_what_it_decides_and_nothing_before_it(checkout):
     """Snakemake compares the values it recorded: a split's seed is cheap to see it with."""
     study = checkout / "config" / "studies" / "tiny.yaml"
@@ -181,12 +158,3 @@ def test_a_tiny_study_runs_from_nothing_to_its_table_twice_with_the_same_bytes(c
     planned = jobs(snakemake("-n", "--config", "study=tiny", "--", target, cwd=checkout))
     assert planned["train"] == 3
     assert not {"phantom", "convert", "preprocess", "split"} & set(planned)
-
-
-def test_dvc_outputs_are_ignored_by_git_and_owned_once():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    outputs = [out.replace("${study}", "phantom") for s in stages.values() for out in s["outs"]]
-    assert len(outputs) == len(set(outputs))
-    for path in outputs:
-        ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT)
-        assert ignored.returncode == 0, path

@@ -1,0 +1,140 @@
+"""DVC stages of the reports: tables, pictures, licences; and what DVC plots.
+
+They are quick, and what they print tells of the whole study: so they depend on its file and on
+whole cards.
+"""
+
+from typing import Any
+
+from dvc_keys import unique
+from dvc_pipeline import KEY, Pipeline, Stage
+from dvc_run_stages import scored_on
+
+ENDINGS = ("csv", "md", "json")
+CONFIGURED = (1, 2, 3, 5)
+"""Tables of the paper that the configured study also has in `results/`."""
+
+
+def report_stages(pipe: Pipeline, configured: bool) -> dict[str, Stage]:
+    """The stages of the reports; those of `results/table2.csv` only for the configured study."""
+    found = {**_tables(pipe), **_overlays(pipe), "licences": _licences(pipe)}
+    if "table2" in pipe.plan.tables:
+        found |= {"table1": _computation(pipe), "table5": _statistics(pipe)}
+        if configured:
+            found["configured"] = _configured(pipe)
+    return found
+
+
+def plots(pipe: Pipeline, up: str) -> dict[str, Any]:
+    """Top-level entries of the file: what `dvc plots` draws; `up` leads to the root."""
+    curves = {
+        f"{up}{pipe.results}/models/{run}/metrics.tsv": "loss" for run in pipe.plan.scored_runs()
+    }
+    if not curves:
+        return {}
+    return {"plots": [{"training": {"x": "epoch", "y": curves, "title": "Training loss"}}]}
+
+
+def _written(pipe: Pipeline, name: str, *others: str) -> list[str]:
+    return [f"{pipe.results}/{name}.{ending}" for ending in ENDINGS] + list(others)
+
+
+def _tables(pipe: Pipeline) -> dict[str, Stage]:
+    """Tables of Dice: a stage for all that score the same runs on the same datasets."""
+    alike: dict[tuple[tuple[tuple[str, str], ...], bool], list[str]] = {}
+    for name, table in pipe.plan.tables.items():
+        alike.setdefault((tuple(sorted(table.scored())), bool(table.published)), []).append(name)
+    return {
+        "table" + f"-{number}" * (number > 1): _table(pipe, names)
+        for number, names in enumerate(alike.values(), start=1)
+    }
+
+
+def _table(pipe: Pipeline, names: list[str]) -> Stage:
+    table = pipe.plan.tables[names[0]]
+    runs = unique(run for run, _ in table.scored())
+    of_runs = ("scores/{}", "predictions/{}", "models/{}/model.json", "models/{}/origin.json")
+    read = [f"{pipe.results}/{path.format(run)}" for path in of_runs for run in runs]
+    read += [f"{pipe.results}/splits/{name}.tsv" for name in table.datasets()]
+    of_data = ("raw/{}.json", "canonical/{}/cases.tsv", "preprocessed/{}/cases.tsv")
+    read += [f"{pipe.data}/{path.format(name)}" for path in of_data for name in table.datasets()]
+    published = ["config/published/${item.published}"] if table.published else []
+    return {
+        "foreach": {name: {"published": pipe.plan.tables[name].published} for name in names},
+        "do": {
+            "desc": "A table of Dice",
+            "cmd": pipe.command("table", f"{pipe.results}/{KEY}.csv"),
+            "deps": [*read, *published, pipe.settings, *pipe.cards(), *pipe.code("report.tables")],
+            "params": [{"config/tables.yaml": [KEY]}],
+            "outs": _written(pipe, KEY, f"{pipe.results}/{KEY}_intervals.csv"),
+        },
+    }
+
+
+def _computation(pipe: Pipeline) -> Stage:
+    named = ["config/runs.yaml", "config/published/table1.csv"]
+    return {
+        "desc": "What each network costs, measured on this machine",
+        "cmd": pipe.command("computation", f"{pipe.results}/table1.csv"),
+        "deps": [*named, pipe.settings, *pipe.cards(), *pipe.code("report.computation")],
+        "params": [{"config/tables.yaml": ["table2"]}],
+        "outs": _written(pipe, "table1"),
+    }
+
+
+def _statistics(pipe: Pipeline) -> Stage:
+    names = pipe.plan.cards
+    read = [f"{pipe.data}/canonical/{n}/{t}.tsv" for n in names for t in ("cases", "rejected")]
+    read += [f"{pipe.results}/splits/{name}.tsv" for name in names]
+    read += [f"{pipe.data}/raw/{name}.json" for name in names]
+    return {
+        "desc": "Statistics of the datasets",
+        "cmd": pipe.command("statistics", f"{pipe.results}/table5.csv"),
+        "deps": [*read, pipe.settings, *pipe.cards(), *pipe.code("report.statistics")],
+        "outs": _written(pipe, "table5"),
+    }
+
+
+def _configured(pipe: Pipeline) -> Stage:
+    return {
+        "foreach": [f"table{number}" for number in CONFIGURED],
+        "do": {
+            "desc": "The table under the name that the configured study has",
+            "cmd": pipe.command("configured_study", "results/${item}.csv"),
+            "deps": _written(pipe, "${item}"),
+            "outs": [f"results/${{item}}.{ending}" for ending in ENDINGS],
+        },
+    }
+
+
+def _licences(pipe: Pipeline) -> Stage:
+    real = pipe.plan.study.kind == "real"
+    manifests = [f"{pipe.data}/raw/{name}.json" for name in pipe.plan.cards if real]
+    made = f"{pipe.results}/LICENSES.md"
+    return {
+        "desc": "Licences of the data",
+        "cmd": pipe.command("licences", made),
+        "deps": [*manifests, *pipe.cards(), *pipe.code("report.licences")],
+        "params": [{pipe.settings: ["name", "title", "kind"]}],
+        "outs": [made],
+    }
+
+
+def _overlays(pipe: Pipeline) -> dict[str, Stage]:
+    """Pictures of every dataset that some run is scored on."""
+    runs = pipe.plan.scored_runs()
+    shown = unique(dataset for run in runs for dataset in scored_on(pipe, run))
+    if not shown:
+        return {}
+    made = [f"{pipe.results}/figures/overlay_{name}.png" for name in shown]
+    read = [f"{pipe.results}/predictions/{run}" for run in runs]
+    read += [f"{pipe.data}/canonical/{name}" for name in shown]
+    files = ["config/structures.tsv", *pipe.cards(shown)]
+    stage = {
+        "desc": "Reference and prediction over the scans",
+        "cmd": pipe.command("overlay", *made),
+        "deps": [*read, *files, *pipe.code("report.overlays")],
+        "params": [{pipe.settings: ["label"]}],
+        "outs": made,
+    }
+    return {"overlays": stage}
