@@ -262,7 +262,8 @@ def test_a_table_of_a_built_study_is_checked_and_its_command_has_nothing_to_do(t
     status, text = told()
     assert status == 0, text
     command = next(line for line in text.splitlines() if "--config" in line)
-    status, text = run(*shlex.split(command), "-n")
+    program, *arguments = shlex.split(command)
+    status, text = run(program, "-n", *arguments)
     assert status == 0 and "Nothing to be done" in text, text
     status, text = told("--check", "--raw")
     assert status == 0, text
