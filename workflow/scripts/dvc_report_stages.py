@@ -13,11 +13,12 @@ from dvc_run_stages import scored_on
 ENDINGS = ("csv", "md", "json")
 CONFIGURED = (1, 2, 3, 5)
 """Tables of the paper that the configured study also has in `results/`."""
+FIGURES = ("training", "dice")
 
 
 def report_stages(pipe: Pipeline, configured: bool) -> dict[str, Stage]:
     """The stages of the reports; those of `results/table2.csv` only for the configured study."""
-    found = {**_tables(pipe), **_overlays(pipe), "licences": _licences(pipe)}
+    found = {**_tables(pipe), **_charts(pipe), **_overlays(pipe), "licences": _licences(pipe)}
     if "table2" in pipe.plan.tables:
         found |= {"table1": _computation(pipe), "table5": _statistics(pipe)}
         if configured:
@@ -25,14 +26,22 @@ def report_stages(pipe: Pipeline, configured: bool) -> dict[str, Stage]:
     return found
 
 
-def plots(pipe: Pipeline, up: str) -> dict[str, Any]:
-    """Top-level entries of the file: what `dvc plots` draws; `up` leads to the root."""
-    curves = {
-        f"{up}{pipe.results}/models/{run}/metrics.tsv": "loss" for run in pipe.plan.scored_runs()
-    }
-    if not curves:
+def shown(pipe: Pipeline, up: str) -> dict[str, Any]:
+    """Top-level entries: what `dvc metrics` and `dvc plots` show; `up` leads to the root."""
+    results, runs = f"{up}{pipe.results}", pipe.plan.scored_runs()
+    if not runs:
         return {}
-    return {"plots": [{"training": {"x": "epoch", "y": curves, "title": "Training loss"}}]}
+    curves = {f"{results}/models/{run}/metrics.tsv": "loss" for run in runs}
+    dice = {f"{results}/dice.tsv": "dice"}
+    drawn = {"x": "column", "y": dice, "template": "dice", "title": "Dice in per cent"}
+    return {
+        "metrics": [f"{results}/metrics.json"],
+        "plots": [
+            {"training": {"x": "epoch", "y": curves, "title": "Training loss"}},
+            {"dice": drawn},
+            *(f"{results}/figures/{name}.png" for name in FIGURES),
+        ],
+    }
 
 
 def _written(pipe: Pipeline, name: str, *others: str) -> list[str]:
@@ -69,6 +78,31 @@ def _table(pipe: Pipeline, names: list[str]) -> Stage:
             "outs": _written(pipe, KEY, f"{pipe.results}/{KEY}_intervals.csv"),
         },
     }
+
+
+def _charts(pipe: Pipeline) -> dict[str, Stage]:
+    """The numbers of all tables, for programs, and the figures of trainings and Dice."""
+    if not pipe.plan.tables:
+        return {}
+    tables = [f"{pipe.results}/{name}_intervals.csv" for name in pipe.plan.tables]
+    curves = [f"{pipe.results}/models/{run}/metrics.tsv" for run in pipe.plan.scored_runs()]
+    numbers = [f"{pipe.results}/{name}" for name in ("metrics.json", "dice.tsv")]
+    drawn = [f"{pipe.results}/figures/{n}.{ending}" for n in FIGURES for ending in ("svg", "png")]
+    code = pipe.code("report.training_curves", "report.dice_chart")
+    metrics = {
+        "desc": "The numbers of all tables, for programs",
+        "cmd": pipe.command("metrics", numbers[0]),
+        "deps": [*tables, *pipe.code("report.metrics")],
+        "outs": numbers,
+    }
+    figures = {
+        "desc": "Trainings and Dice, drawn",
+        "cmd": pipe.command("training_curves dice_chart", *drawn),
+        "deps": [*curves, tables[0], "config/tables.yaml", *code],
+        "params": [{pipe.settings: ["label"]}],
+        "outs": drawn,
+    }
+    return {"metrics": metrics, "figures": figures}
 
 
 def _computation(pipe: Pipeline) -> Stage:
@@ -123,13 +157,13 @@ def _licences(pipe: Pipeline) -> Stage:
 def _overlays(pipe: Pipeline) -> dict[str, Stage]:
     """Pictures of every dataset that some run is scored on."""
     runs = pipe.plan.scored_runs()
-    shown = unique(dataset for run in runs for dataset in scored_on(pipe, run))
-    if not shown:
+    datasets = unique(dataset for run in runs for dataset in scored_on(pipe, run))
+    if not datasets:
         return {}
-    made = [f"{pipe.results}/figures/overlay_{name}.png" for name in shown]
+    made = [f"{pipe.results}/figures/overlay_{name}.png" for name in datasets]
     read = [f"{pipe.results}/predictions/{run}" for run in runs]
-    read += [f"{pipe.data}/canonical/{name}" for name in shown]
-    files = ["config/structures.tsv", *pipe.cards(shown)]
+    read += [f"{pipe.data}/canonical/{name}" for name in datasets]
+    files = ["config/structures.tsv", *pipe.cards(datasets)]
     stage = {
         "desc": "Reference and prediction over the scans",
         "cmd": pipe.command("overlay", *made),

@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from dvc_data_stages import data_stages  # noqa: E402
 from dvc_pipeline import Pipeline, Stage  # noqa: E402
-from dvc_report_stages import plots, report_stages  # noqa: E402
+from dvc_report_stages import report_stages, shown  # noqa: E402
 from dvc_run_stages import run_stages  # noqa: E402
 
 from hermes.atomic import writing  # noqa: E402
@@ -54,7 +54,7 @@ def render(study: str, root: Path = ROOT) -> str:
     if up:
         stages = {name: _from_below(up, stage) for name, stage in stages.items()}
     text = yaml.safe_dump(
-        {"stages": stages, **plots(pipe, up)},
+        {"stages": stages, **shown(pipe, up)},
         sort_keys=False,
         default_flow_style=None,
         width=110,
