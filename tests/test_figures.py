@@ -83,7 +83,7 @@ def test_curves_of_all_trainings_are_one_figure(runs, tmp_path):
     given = {"runs": list(runs), "metrics": list(runs.values()), "label": LABEL}
     texts = drawn_twice(tmp_path, lambda **files: training_curves.run(**given, **files))
     assert {"net-a", "net-b", LABEL, "validation loss"} <= set(texts)
-    assert {"3 epochs", "5 epochs"} <= set(texts)
+    assert {"3 epochs, lr 0.01", "5 epochs, lr 0.01"} <= set(texts)
 
 
 def test_validation_is_not_in_the_legend_where_nobody_validated(runs, tmp_path):

@@ -95,8 +95,8 @@ def _panel(axis: Axes, name: str, curve: Curve) -> None:
     axis.plot(done, curve["val_loss"], color=ACCENT, lw=1.0, ls="--", marker=".", ms=3)
     axis.plot(done, curve["loss"], color=INK, lw=1.4, marker=".", ms=3)
     axis.set_title(name, loc="left")
-    told = f"{epochs[-1]:.0f} epochs\nlr {peak:.2g}"
-    axis.text(1, 1, told, size=6, color="#666", ha="right", va="top", transform=axis.transAxes)
+    told = f"{epochs[-1]:.0f} epochs, lr {peak:.2g}"
+    axis.set_title(told, loc="right", fontsize=6, color="#666")
 
 
 def loss_range(curves: Mapping[str, Curve]) -> tuple[float, float]:
