@@ -16,6 +16,11 @@ def tables():
     )
 
 
+def table_names():
+    """Tables of a study: of Dice and, where it has the paper's, of costs and data."""
+    return [*PLAN.tables, *(("table1", "table5") if "table2" in PLAN.tables else ())]
+
+
 def figures():
     """The pictures of a study: trainings, Dice, and a test scan of every dataset."""
     overlays = [
@@ -35,6 +40,7 @@ def everything():
     return [
         *tables(),
         *figures(),
+        f"{RESULTS}/tables.html",
         f"{RESULTS}/metrics.json",
         f"{RESULTS}/quality.html",
         f"{RESULTS}/LICENSES.md",

@@ -159,7 +159,10 @@ def failure(job, heard):
 def to_look_at():
     """What a person may want to see of what is there now."""
     found = {
-        "Tables": [f"{RESULTS}/{name}.md" for name in PLAN.tables],
+        "Tables": [
+            f"{RESULTS}/tables.html",
+            *(f"{RESULTS}/{name}.csv" for name in table_names()),
+        ],
         "Figures": sorted(
             str(path.relative_to(HERE))
             for path in (HERE / RESULTS / "figures").glob("[!o]*.svg")

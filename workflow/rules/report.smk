@@ -17,20 +17,15 @@ rule table:
             f"{RESULTS}/{{table}}.csv",
             caption="../report/table.rst",
             category="Tables",
-            labels={"table": "{table}", "holds": "Dice in per cent"},
+            labels={"table": "{table}", "holds": "Dice in per cent (CSV)"},
         ),
         intervals=report(
             f"{RESULTS}/{{table}}_intervals.csv",
             caption="../report/intervals.rst",
             category="Tables",
-            labels={"table": "{table}", "holds": "with intervals"},
+            labels={"table": "{table}", "holds": "with intervals (CSV)"},
         ),
-        markdown=report(
-            f"{RESULTS}/{{table}}.md",
-            caption="../report/table.rst",
-            category="Tables",
-            labels={"table": "{table}", "holds": "as text, with remarks"},
-        ),
+        markdown=f"{RESULTS}/{{table}}.md",
         sidecar=f"{RESULTS}/{{table}}.json",
     log:
         f"{LOGS}/table/{{table}}.log",
@@ -78,7 +73,7 @@ rule computation:
             f"{RESULTS}/table1.csv",
             caption="../report/computation.rst",
             category="Tables",
-            labels={"table": "table1", "holds": "what networks cost"},
+            labels={"table": "table1", "holds": "what networks cost (CSV)"},
         ),
         markdown=f"{RESULTS}/table1.md",
         sidecar=f"{RESULTS}/table1.json",
@@ -133,7 +128,7 @@ rule statistics:
             f"{RESULTS}/table5.csv",
             caption="../report/statistics.rst",
             category="Tables",
-            labels={"table": "table5", "holds": "the datasets"},
+            labels={"table": "table5", "holds": "the datasets (CSV)"},
         ),
         markdown=f"{RESULTS}/table5.md",
         sidecar=f"{RESULTS}/table5.json",
@@ -167,6 +162,37 @@ rule statistics:
         "Table: dataset statistics of the study {STUDY}"
     shell:
         "python workflow/scripts/stage.py report.statistics {params.values:q} {params.paths:q} {log:q}"
+
+
+rule tables_page:
+    input:
+        tables=[f"{RESULTS}/{name}.md" for name in table_names()],
+        code=code("report.tables_page"),
+    output:
+        page=report(
+            f"{RESULTS}/tables.html",
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "all", "holds": "to read, with remarks"},
+        ),
+    log:
+        f"{LOGS}/table/page.log",
+    benchmark:
+        f"{LOGS}/table/page.benchmark.tsv"
+    conda:
+        environment
+    threads: 1
+    resources:
+        mem_mb=memory("tables_page"),
+        runtime=minutes("tables_page"),
+    params:
+        values=lambda w: call(title=PLAN.study.title, label=PLAN.study.label),
+        paths=lambda w, input, output: call(tables=list(input.tables), page=output.page),
+        label=PLAN.study.label,  # for the captions
+    message:
+        "Page: all tables of the study {STUDY}"
+    shell:
+        "python workflow/scripts/stage.py report.tables_page {params.values:q} {params.paths:q} {log:q}"
 
 
 rule metrics:

@@ -102,7 +102,20 @@ def _charts(pipe: Pipeline) -> dict[str, Stage]:
         "params": [{pipe.settings: ["label"]}],
         "outs": drawn,
     }
-    return {"metrics": metrics, "figures": figures}
+    return {"metrics": metrics, "figures": figures, "page": _page(pipe)}
+
+
+def _page(pipe: Pipeline) -> Stage:
+    """All tables on one page."""
+    names = [*pipe.plan.tables, *(("table1", "table5") if "table2" in pipe.plan.tables else ())]
+    made = f"{pipe.results}/tables.html"
+    return {
+        "desc": "All tables on one page",
+        "cmd": pipe.command("tables_page", made),
+        "deps": [*(f"{pipe.results}/{n}.md" for n in names), *pipe.code("report.tables_page")],
+        "params": [{pipe.settings: ["title", "label"]}],
+        "outs": [made],
+    }
 
 
 def _computation(pipe: Pipeline) -> Stage:
