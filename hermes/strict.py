@@ -4,6 +4,8 @@ Libraries choose their kernels by the CPU that they find, and kernels add up in 
 Here every x86-64 CPU is used as one with AVX2 and nothing newer, in float32. What stays free is
 how a convolution is cut into blocks, which may depend on the sizes of caches.
 
+The workflow sets these variables for every stage: the phantom's exponentials depend on them, too.
+
 On a GPU, PyTorch takes its deterministic kernels where it has some, and warns where it has none:
 the backward passes of max-pooling and of trilinear up-sampling have none.
 
@@ -17,6 +19,8 @@ X86 = {
     "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
     "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
     "MKL_CBWR": "COMPATIBLE",  # matrix products; MKL's AVX2 is not for CPUs of other makers
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # NumPy's exp, sin, sums
+    "OPENBLAS_CORETYPE": "Haswell",  # matrix products of NumPy and SciPy
 }
 EVERYWHERE = {
     "MKL_DYNAMIC": "FALSE",  # never fewer threads than asked for

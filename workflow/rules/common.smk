@@ -2,6 +2,7 @@
 # Functions live here, in common_data.smk and in common_report.smk, and rules elsewhere.
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from hermes.job_resources import known as known_rule
 from hermes.job_resources import load_asks
 from hermes.registry import RegistryError, nearest, read_yaml
 from hermes.sources import source_files
+from hermes.strict import environment as pinned_kernels
 from hermes.study import load_plan, names_in
 
 for key in config:
@@ -229,3 +231,5 @@ def switched_on(key):
 
 
 STRICT = switched_on("strict")
+if STRICT:  # for every stage; jobs inherit it, and on a cluster each sets it anew
+    os.environ.update(pinned_kernels())
