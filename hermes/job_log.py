@@ -19,18 +19,19 @@ SILENT = "ended without a word on why; was it killed, or was memory short?"
 def cause(log: Path, otherwise: str = "") -> str:
     """Why a job failed, in one line, from its log and those of the processes beside it.
 
-    The last error is what ended it; else the last warning, such as of a training that was told to
-    stop; else what `otherwise` says, or the log's last line where no stage wrote it.
+    The last error is what ended it; else a warning in the last line, such as of a training that was
+    told to stop; else what `otherwise` says, or the log's last line where no stage wrote it.
     """
     lines: list[str] = []
     for path in [*sorted(log.parent.glob(f"{log.name}.rank*")), log]:
         if path.is_file():
             lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [match for line in lines if (match := LINE.match(line))]
-    for level in ("ERROR", "WARNING"):
-        texts = [match["text"] for match in found if match["level"] == level]
-        if texts:
-            return _short(FAILED.sub("", texts[-1]))
+    errors = [match["text"] for match in found if match["level"] == "ERROR"]
+    if errors:
+        return _short(FAILED.sub("", errors[-1]))
+    if found and found[-1]["level"] == "WARNING":
+        return _short(found[-1]["text"])
     if otherwise:
         return _short(otherwise)
     spoken = [line for line in lines if line.strip()]

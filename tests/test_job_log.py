@@ -42,7 +42,7 @@ def test_a_training_that_was_told_to_stop_says_so(tmp_path):
 
 def test_of_a_job_that_was_killed_the_executor_speaks_or_it_is_said_to_be_silent(tmp_path):
     log = tmp_path / "a.log"
-    log.write_text(INFO)
+    log.write_text(f"2026-01-02 03:04:05,1 WARNING net: spacings are odd\n{INFO}")
     assert cause(log) == SILENT
     assert cause(log, "SLURM-job '5' failed,\n status OUT_OF_MEMORY") == (
         "SLURM-job '5' failed, status OUT_OF_MEMORY"
