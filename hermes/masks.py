@@ -23,6 +23,7 @@ def save_masks(path: str | os.PathLike, masks: UInt8[np.ndarray, "k z y x"]) -> 
             mode="w",
             chunks=(1, *masks.shape[1:]),  # a class is read alone
             cparams={"codec": blosc2.Codec.LZ4, "typesize": 1, "nthreads": 1},
+            dparams={"nthreads": 1},  # else the file holds the number of this machine's cores
         )
 
 

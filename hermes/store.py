@@ -189,6 +189,7 @@ def _write(
             "typesize": np.dtype(dtype).itemsize,
             "nthreads": 1,
         },
+        dparams={"nthreads": 1},  # else the file holds the number of this machine's cores
     )
     for z in range(0, array.shape[0], chunks[0]):  # whole chunks: none is written twice
         planes = slice(z, min(z + chunks[0], array.shape[0]))

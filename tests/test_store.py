@@ -4,6 +4,7 @@ import blosc2
 import numpy as np
 import pytest
 
+from hermes.masks import save_masks
 from hermes.store import IMAGE_STEP, StoreError, open_case, save_case
 
 SHAPE = (130, 70, 41)
@@ -184,3 +185,18 @@ def test_missing_and_damaged_files_are_named(folder, arrays, tmp_path):
     (tmp_path / "case_1_label.b2nd").write_bytes((folder / "case_1_label.b2nd").read_bytes())
     with pytest.raises(StoreError, match=r"label\.b2nd: size"):
         open_case(tmp_path, "case_1")
+
+
+def test_the_number_of_cores_is_in_no_file(folder, arrays, tmp_path):
+    """blosc2 keeps the threads that will read a file in its header, by default all cores."""
+    masks = (arrays[1][None] > 4).astype(np.uint8)
+    save_masks(tmp_path / "before.b2nd", masks)
+    before = blosc2.set_nthreads(7)
+    try:
+        save_case(tmp_path, "case_1", *arrays, META)
+        save_masks(tmp_path / "masks.b2nd", masks)
+    finally:
+        blosc2.set_nthreads(before)
+    for name in ("case_1_image.b2nd", "case_1_label.b2nd"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+    assert (tmp_path / "masks.b2nd").read_bytes() == (tmp_path / "before.b2nd").read_bytes()
