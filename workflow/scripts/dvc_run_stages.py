@@ -83,7 +83,7 @@ def _train(pipe: Pipeline, group: Group) -> Stage:
             "cmd": pipe.command("train", f"{model}/model.safetensors", note="${item.network}"),
             "deps": [*prepared, *splits, *pipe.code("train")],
             "params": [{pipe.settings: [*pipe.keys.train(), *slots("study", own)]}, *cards],
-            # one by one: origin.json tells of the machine and its day, and decides nothing
+            # one by one: origin.json tells of the machine and decides nothing
             "outs": [f"{model}/{name}" for name in MADE],
         },
     }
