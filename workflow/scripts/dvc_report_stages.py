@@ -64,9 +64,12 @@ def _table(pipe: Pipeline, names: list[str]) -> Stage:
     runs = unique(run for run, _ in table.scored())
     of_runs = ("scores/{}", "predictions/{}", "models/{}/model.json", "models/{}/origin.json")
     read = [f"{pipe.results}/{path.format(run)}" for path in of_runs for run in runs]
-    read += [f"{pipe.results}/splits/{name}.tsv" for name in table.datasets()]
+    # also what the runs were trained on: the sidecar holds the whole chain
+    trained = (name for run in runs for name in pipe.plan.runs[run].datasets)
+    datasets = unique((*table.datasets(), *trained))
+    read += [f"{pipe.results}/splits/{name}.tsv" for name in datasets]
     of_data = ("raw/{}.json", "canonical/{}/cases.tsv", "preprocessed/{}/cases.tsv")
-    read += [f"{pipe.data}/{path.format(name)}" for path in of_data for name in table.datasets()]
+    read += [f"{pipe.data}/{path.format(name)}" for path in of_data for name in datasets]
     published = ["config/published/${item.published}"] if table.published else []
     return {
         "foreach": {name: {"published": pipe.plan.tables[name].published} for name in names},
