@@ -151,7 +151,7 @@ def _configured(pipe: Pipeline) -> Stage:
         "do": {
             "desc": "The table under the name that the configured study has",
             "cmd": pipe.command("configured_study", "results/${item}.csv"),
-            "deps": _written(pipe, "${item}"),
+            "deps": _written(pipe, "${item}", *pipe.code("report.configured")),
             "outs": [f"results/${{item}}.{ending}" for ending in ENDINGS],
         },
     }
