@@ -35,6 +35,7 @@ tell_standings()
 onstart:
     refuse_unaccepted()
     refuse_without_room()
+    refuse_without_gpus()
 
 
 rule all:

@@ -67,7 +67,7 @@ class Progress:
         if missing:
             raise ValueError(f"{path}: no state of a training, lacks {', '.join(sorted(missing))}")
         if state["fingerprint"] != self.fingerprint:
-            raise ValueError(f"{path}: of other settings, cases or seed")
+            raise ValueError(f"{path}: of other settings, code, cases or seed")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -75,10 +75,10 @@ class Progress:
 
 
 def fingerprint(parts: list, splits: Sequence[str | Path], folders: Sequence[str | Path]) -> str:
-    """SHA-256 of everything that decides what a training learns, but the code and the voxels.
+    """SHA-256 of everything that decides what a training learns, but the voxels themselves.
 
     Args:
-        parts: values that JSON can hold: network, settings, seed, how images were prepared.
+        parts: values that JSON can hold: network, settings, seed, how images were prepared, code.
         splits: split files.
         folders: of preprocessed cases, whose `cases.tsv` (checksums, grids) stands for the voxels.
     """

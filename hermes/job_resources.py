@@ -14,6 +14,12 @@ class Ask(Closed):
 
     memory_mb: int = Field(gt=0, description="at the first attempt, in MB")
     minutes: int = Field(gt=0, description="of the longest job")
+    most_mb: int | None = Field(None, gt=0, description="no attempt asks for more than that")
+
+    def megabytes(self, attempt: int) -> int:
+        """Memory of an attempt, counted from 1."""
+        asked = self.memory_mb * attempt
+        return min(asked, max(self.most_mb, self.memory_mb)) if self.most_mb else asked
 
 
 class Asks(Closed):

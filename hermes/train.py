@@ -70,7 +70,8 @@ def run(
         seed: the study's seed.
         model: `model.safetensors` to write; `model.json` is written beside it.
         metrics: TSV with a row per epoch.
-        checkpoint: resumable state, kept outside the outputs of the workflow.
+        checkpoint: resumable state, kept outside the outputs of the workflow. It stays when the
+            training is done, so that outputs that are lost before they are accepted cost no steps.
         curve: TSV as `metrics`, to look at while the training runs: rewritten after each epoch.
         origin: JSON to write: code, commit, packages and machine that ended the training. They
             are no part of `model.json`, which the same weights leave as it is.
@@ -93,6 +94,7 @@ def run(
             settings = settings.model_copy(update={"precision": precision})
         spec = make_spec(method, backbone, options, datasets, settings)
         parts = [spec.to_json(), _decisive(settings), run_seed(seed, name), datasets, preparation]
+        parts += [strict, code_hash("hermes.train")]
         progress = start(spec, settings, run_seed(seed, name), ranks.device)
         progress.fingerprint = fingerprint(parts, splits, folders)
         resume(progress, Path(checkpoint), ranks, name)
@@ -113,7 +115,6 @@ def run(
         save_model(Path(model).parent, progress.model, spec, told)
         if origin:
             write_origin(Path(origin))
-        Path(checkpoint).unlink(missing_ok=True)
 
 
 def _announce(name: str, parameters: str, settings: Training, ranks: Ranks) -> None:

@@ -90,7 +90,34 @@ def test_three_kills_and_a_signal_leave_the_bytes_of_an_unbroken_training(
 
     assert train_apart(tmp_path, case).returncode == 0
     assert_same(tmp_path, unbroken)
-    assert not (tmp_path / "state.pt").exists()
+    assert not list(tmp_path.glob(".*.state.pt"))
+
+
+def test_outputs_that_are_lost_after_the_end_cost_no_steps(study, unbroken, tmp_path, monkeypatch):
+    case = given(study, tmp_path)
+    train.run(**case)
+    for name in ("model.safetensors", "model.json", "metrics.tsv"):
+        next(tmp_path.rglob(name)).unlink()
+
+    def never(*_):
+        raise AssertionError("a step")
+
+    monkeypatch.setattr(training_loop, "train_step", never)
+    train.run(**case)
+    assert_same(tmp_path, unbroken)
+
+
+def test_a_state_of_other_code_is_not_taken_up(study, tmp_path, monkeypatch, caplog):
+    train.run(**given(study, tmp_path))
+    monkeypatch.setattr(train, "code_hash", lambda module: "edited")
+    steps = []
+    step = training_loop.train_step
+    monkeypatch.setattr(training_loop, "train_step", lambda p, *r: (step(p, *r), steps.append(1)))
+    train.run(**given(study, tmp_path))
+    assert len(steps) == STEPS
+    assert (
+        "starting afresh" in caplog.text and "of other settings, code, cases or seed" in caplog.text
+    )
 
 
 def at_step(monkeypatch, number: int, happening) -> None:

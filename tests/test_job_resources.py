@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes.job_resources import load_asks
+from hermes.job_resources import Ask, load_asks
 from hermes.registry import RegistryError
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +47,10 @@ def test_a_mistake_is_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(RegistryError, match=re.escape(message)):
         load_asks(path, "paper")
+
+
+def test_every_attempt_asks_for_more_memory_up_to_the_most():
+    ask = Ask(memory_mb=100, minutes=1)
+    assert [ask.megabytes(attempt) for attempt in (1, 2, 3)] == [100, 200, 300]
+    capped = Ask(memory_mb=100, most_mb=150, minutes=1)
+    assert [capped.megabytes(attempt) for attempt in (1, 2, 3)] == [100, 150, 150]

@@ -85,10 +85,12 @@ if not workflow.deployment_settings.deployment_method:
     shell.prefix(f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
-def memory(rule):
-    """Resource function: memory of a job in MB, more with every attempt."""
+def memory(rule, processes=lambda wildcards: 1):
+    """Resource function: memory of a job in MB on a machine, more with every attempt."""
     known_rule(ASKS_FILE, ASKS, rule)
-    return lambda wildcards, attempt: ASKS[rule].memory_mb * attempt
+    return lambda wildcards, attempt: ASKS[rule].megabytes(attempt) * processes(
+        wildcards
+    )
 
 
 def minutes(rule):

@@ -176,6 +176,22 @@ def refuse_unaccepted():
             raise WorkflowError("\n".join(need.text for need in needs))
 
 
+def refuse_without_gpus():
+    """Stop trainings of real data on a cluster that would ask for no GPU without a word."""
+    trainings = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "train"]
+    if (
+        trainings
+        and workflow.non_local_exec
+        and PLAN.study.kind == "real"
+        and (config["gpus"], config["device"]) == ("auto", "auto")
+        and not GPUS
+    ):
+        raise WorkflowError(
+            "this machine has no GPU, and gpus=auto asks for as many as it has; on a cluster say "
+            "--config gpus=1, or 2, 4, ..., for each training; or device=cpu to train on CPUs"
+        )
+
+
 def refuse_without_room():
     """Stop a run whose datasets to fetch do not fit together, before the first of them is begun.
 

@@ -30,6 +30,7 @@ rule predict_shard:
         runtime=minutes("predict_shard"),
         gpu=GPU,
     params:
+        strict=STRICT,
         values=lambda w: call(
             **prediction(w.run, w.dataset), shard=[int(w.shard) - 1, int(w.shards)]
         ),
@@ -64,8 +65,9 @@ rule predict:
     resources:
         mem_mb=memory("predict"),
         runtime=minutes("predict"),
-        gpu=lambda w: 0 if shards_of(w.run, w.dataset) else GPU,
+        gpu=GPU,
     params:
+        strict=STRICT,
         values=lambda w: call(**prediction(w.run, w.dataset)),
         paths=lambda w, input, output: call(
             **predicting(input, output.manifest), shards=list(input.shards)

@@ -25,6 +25,7 @@ rule preprocess_block:
         mem_mb=memory("preprocess_block"),
         runtime=minutes("preprocess_block"),
     params:
+        strict=STRICT,
         values=lambda w: call(
             **preprocessing(w.dataset), block=[int(w.block) - 1, int(w.blocks)]
         ),
@@ -58,6 +59,7 @@ rule preprocess:
         mem_mb=memory("preprocess"),
         runtime=minutes("preprocess"),
     params:
+        strict=STRICT,
         values=lambda w: call(**preprocessing(w.dataset)),
         paths=lambda w, input, output, threads: call(
             cases=input.cases,

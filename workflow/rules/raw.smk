@@ -20,6 +20,7 @@ if PLAN.study.kind == "phantom":
             mem_mb=memory("phantom"),
             runtime=minutes("phantom"),
         params:
+            strict=STRICT,
             values=lambda w: call(
                 dataset=w.dataset,
                 raw=f"{DATA}/raw/{w.dataset}",

@@ -380,6 +380,7 @@ rule configured_study:
         csv=f"{RESULTS}/{{name}}.csv",
         markdown=f"{RESULTS}/{{name}}.md",
         sidecar=f"{RESULTS}/{{name}}.json",
+        code=code("report.configured"),
     output:
         csv="results/{name,table[0-9]}.csv",
         markdown="results/{name,table[0-9]}.md",
@@ -394,8 +395,16 @@ rule configured_study:
     resources:
         mem_mb=memory("configured_study"),
         runtime=minutes("configured_study"),
+    params:
+        values=lambda w: call(),
+        paths=lambda w, input, output: call(
+            copies={
+                output.csv: input.csv,
+                output.markdown: input.markdown,
+                output.sidecar: input.sidecar,
+            },
+        ),
     message:
         "{output.csv} is {input.csv}"
     shell:
-        "(cp {input.csv:q} {output.csv:q} && cp {input.markdown:q} {output.markdown:q}"
-        " && cp {input.sidecar:q} {output.sidecar:q}) > {log:q} 2>&1"
+        "python workflow/scripts/stage.py report.configured {params.values:q} {params.paths:q} {log:q}"

@@ -27,10 +27,11 @@ rule train:
     threads: lambda w: PLAN.training(w.run)["threads"] * ranks_of(w.run)
     resources:
         **across_nodes(),
-        mem_mb=memory("train"),
+        mem_mb=memory("train", lambda w: ranks_of(w.run) // NODES),
         runtime=minutes("train"),
         gpu=lambda w: ranks_of(w.run) if GPU and NODES == 1 else 0,
     params:
+        strict=STRICT,
         values=lambda w: call(
             name=w.run,
             method=PLAN.runs[w.run].method,
