@@ -4,6 +4,7 @@ Of the jobs that share a terminal one has a bar at a time; lines that the others
 bar's place, and it is drawn anew below.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -52,7 +53,8 @@ class TerminalBar(tqdm):
         super().close()
         if self._terminal is not None:
             # also for processes that were forked meanwhile and hold the same file
-            fcntl.flock(self._terminal, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._terminal, fcntl.LOCK_UN)
             os.close(self._terminal)
             self._terminal = None
 
@@ -110,9 +112,11 @@ def _take_terminal() -> int | None:
         return None
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(opened)
         return None
+    except OSError:  # a system that locks no terminals: bars may meet there
+        return opened
     return opened
 
 
