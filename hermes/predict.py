@@ -3,12 +3,15 @@
 Two files per case: the segmentation as a NIfTI volume on the grid of the raw input, and the class
 masks on the training grid (thresholded one by one, so that they may overlap), for the numbers that
 the paper takes there. What is predicted of a scan (`hermes.crop`) stands in the manifest.
+
+A case that is done is recorded and passed over by a later run (`hermes.predicted`), so that one
+that was killed goes on with the next case.
 """
 
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +19,43 @@ import torch
 from torch import Tensor, nn
 
 from hermes.bars import Bar, barred
-from hermes.crop import WHOLE, Crop, Mode, Part, on_grid, predicted_part, within, written
+from hermes.crop import WHOLE, Crop, Mode, Part, on_grid, predicted_part, within
 from hermes.dataset import cases_of
 from hermes.masks import save_masks
 from hermes.models.build import ModelSpec, load_model
 from hermes.origin import file_hash
 from hermes.precision import choose_device, choose_dtype
+from hermes.predicted import (
+    COLUMNS,
+    PredictError,
+    arithmetic,
+    files_of,
+    fingerprint,
+    gather,
+    recall,
+    records_of,
+    remember,
+)
 from hermes.registry import modality_id
 from hermes.resample import resample_label_to
 from hermes.store import open_case
 from hermes.strict import pin
-from hermes.tables import read_tsv, write_tsv
+from hermes.tables import write_tsv
 from hermes.volume import Volume, reorient_like, write_nifti
 from hermes.windows import sliding_window
 
+__all__ = [
+    "PredictError",
+    "Windows",
+    "predict_case",
+    "run",
+    "segment",
+    "to_canonical",
+    "to_native",
+    "windows_of",
+]
+
 logger = logging.getLogger(__name__)
-
-COLUMNS = ("case", "native", "grid", "crop", "box", "native_sha256", "grid_sha256", "model_sha256")
-"""Of the manifest: the case, its two files, what was predicted of it in truth (none: all of it;
-image: the body's box, also where no more is stored; reference), the box of the training grid,
-first:end of z, y, x, and hashes of the two files and of the weights that they are by."""
-
-
-class PredictError(ValueError):
-    """Predictions do not belong together; the message names the cases."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,8 @@ def run(
         test_crop: what is predicted of a scan, `none` (all that is stored), `image` or
             `reference`.
         test_crop_margin: voxels of the training grid around the box.
-        shard: (i, n): test cases i, i + n, i + 2n, ... alone; (0, 1): all of them.
+        shard: (i, n): test cases i, i + n, i + 2n, ... alone; (0, 1): all of them, and what
+            earlier runs left of other cases is removed.
         shards: manifests of all shards; nothing is predicted where they are given, but gathered.
         device: `auto`, `cpu`, `cuda`, ...
         threads: CPU threads; their number decides how sums round.
@@ -119,27 +136,27 @@ def run(
     crop = Crop(test_crop, test_crop_margin)
     first, step = shard
     cases = cases_of(split, "test")[first::step]
-    weights, beside, rows = file_hash(model), Path(out).parent, []
+    weights, beside, rows, known = file_hash(model), Path(out).parent, [], 0
+    how = {"weights": weights, "spec": asdict(spec), "dataset": dataset}
+    how |= {"windows": asdict(windows), "crop": asdict(crop)}
+    how |= arithmetic(windows.precision, where)
     started = time.perf_counter()
     for case in barred(cases, Bar(f"predict {name} {dataset}", len(cases), "case")):
-        part = predict_case(network, spec, dataset, folder, case, beside, windows, crop)
-        files = {"native": f"{case}.nii.gz", "grid": f"{case}_grid.b2nd"}
-        hashes = {f"{kind}_sha256": file_hash(beside / name) for kind, name in files.items()}
-        facts = {"case": case, "crop": part.mode, "box": written(part.box)}
-        rows.append(facts | files | hashes | {"model_sha256": weights})
+        mark = fingerprint(how, folder, case)
+        facts = recall(beside, case, mark)
+        known += facts is not None
+        if facts is None:
+            part = predict_case(network, spec, dataset, folder, case, beside, windows, crop)
+            facts = remember(beside, case, mark, part)
+        rows.append(facts | {"model_sha256": weights})
+    if step == 1:
+        records_of(beside).tidy(cases)
     write_tsv(out, COLUMNS, rows)
     seconds = time.perf_counter() - started
     modes = ", ".join(sorted({row["crop"] for row in rows})) or crop.mode
-    logger.info("%s: %s, %d cases, crop %s, %.1f s", name, dataset, len(cases), modes, seconds)
-
-
-def gather(shards: Sequence[str | Path], cases: Sequence[str], out: str | Path) -> None:
-    """Write one manifest of all test cases, in their order, from those of the shards."""
-    rows = {row["case"]: row for path in shards for row in read_tsv(path)}
-    if set(rows) != set(cases):
-        apart = sorted(set(rows) ^ set(cases))
-        raise PredictError(f"{out}: in a shard or in the split alone: {', '.join(apart)}")
-    write_tsv(out, COLUMNS, [rows[case] for case in cases])
+    done = f" ({known} of them done before)" if known else ""
+    count = f"{len(cases)} cases{done}"
+    logger.info("%s: %s, %s, crop %s, %.1f s", name, dataset, count, modes, seconds)
 
 
 def predict_case(
@@ -165,8 +182,9 @@ def predict_case(
     )
     size = tuple(stored.meta["grid_size"])
     masks, label = (on_grid(array, box, size) for array in found)
-    save_masks(out / f"{case}_grid.b2nd", masks)
-    write_nifti(out / f"{case}.nii.gz", to_native(label, stored.meta), dtype=np.uint8)
+    native, grid = files_of(out, case)
+    save_masks(grid, masks)
+    write_nifti(native, to_native(label, stored.meta), dtype=np.uint8)
     return part
 
 

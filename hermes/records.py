@@ -18,12 +18,12 @@ class Records:
     Attributes:
         folder: where the outputs lie.
         outputs: paths that a case may have there, given the folder and the case's name.
-        pattern: glob of the files below the folder that are some case's outputs.
+        patterns: globs of the files in the folder that are some case's outputs.
     """
 
     folder: Path
     outputs: Callable[[Path, str], tuple[Path, ...]]
-    pattern: str
+    patterns: tuple[str, ...]
 
     def remember(self, case: str, fingerprint: str, values: dict[str, str]) -> None:
         """Record a case whose outputs are whole, with what the stage has to say of it."""
@@ -52,7 +52,8 @@ class Records:
         Only for a run that is alone in the folder.
         """
         kept = {path for case in cases for path in (*self._outputs(case), self._path(case))}
-        for path in (*self.folder.glob(self.pattern), *(self.folder / RECORDS).glob("*.json")):
+        found = [path for pattern in self.patterns for path in self.folder.glob(pattern)]
+        for path in (*found, *(self.folder / RECORDS).glob("*.json")):
             if path not in kept:
                 path.unlink()
 

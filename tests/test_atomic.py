@@ -148,7 +148,7 @@ def test_a_full_disk_ends_the_stage_and_rejects_no_case(tmp_path):
 
 def test_a_record_goes_before_its_case_is_made_anew(tmp_path):
     """Killed between its two files, a case is not taken for the one that the record tells of."""
-    records = Records(tmp_path, lambda folder, case: (folder / case,), "*")
+    records = Records(tmp_path, lambda folder, case: (folder / case,), ("*",))
     (tmp_path / "a").write_text("old")
     records.remember("a", "old settings", {"is": "old"})
     assert records.recall("a", "old settings") == {"is": "old"}

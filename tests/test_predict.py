@@ -13,6 +13,7 @@ from hermes.masks import load_masks
 from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.origin import file_hash
 from hermes.predict import Windows, predict_case, segment
+from hermes.records import RECORDS
 from hermes.store import open_case, save_case
 from hermes.tables import read_tsv, write_tsv
 from hermes.volume import read_nifti
@@ -172,7 +173,11 @@ def test_the_manifest_says_what_was_predicted_of_the_test_cases_alone(tmp_path):
         "model_sha256": file_hash(tmp_path / "model" / "model.safetensors"),
     }
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"cases.tsv", *(f"{c}{end}" for c in "be" for end in (".nii.gz", "_grid.b2nd"))}
+    assert files == {
+        "cases.tsv",
+        RECORDS,
+        *(f"{c}{end}" for c in "be" for end in (".nii.gz", "_grid.b2nd")),
+    }
 
 
 def test_the_manifest_says_that_no_more_than_a_stored_box_was_predicted(tmp_path):

@@ -117,7 +117,7 @@ def _recall_or_do(card: Card, out: Path, job: Job) -> dict[str, str]:
 
 
 def _records(out: Path) -> Records:
-    return Records(out, outputs_of, "*.nii.gz")
+    return Records(out, outputs_of, ("*.nii.gz",))
 
 
 def _tell(name: str, jobs: Mapping[str, Job], root: Path, outcome: Outcome) -> None:

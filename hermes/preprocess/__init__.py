@@ -151,7 +151,7 @@ def _recall_or_do(
 
 
 def _records(folder: Path) -> Records:
-    return Records(folder, case_files, "*.b2nd")
+    return Records(folder, case_files, ("*.b2nd",))
 
 
 def _fingerprint(canonical: Path, settings: Settings, row: dict[str, str]) -> str:
