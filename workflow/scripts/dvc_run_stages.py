@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from dvc_keys import unique
-from dvc_pipeline import KEY, Pipeline, Stage, padded, slots
+from dvc_pipeline import KEY, Pipeline, Stage, kept, padded, slots
 
 MADE = ("model.safetensors", "model.json", "metrics.tsv", "origin.json")
 """What a training writes; a prediction reads the first two."""
@@ -108,15 +108,16 @@ def _predict(pipe: Pipeline, group: Group) -> Stage:
     splits = [f"{pipe.results}/splits/{name}.tsv" for name in group.scored]
     targets = [f"{out}/{name}/cases.tsv" for name in group.scored]
     model = [f"{pipe.results}/models/{KEY}/{name}" for name in MADE[:2]]
-    keys = pipe.keys.predict()
+    keys, rules = pipe.keys.predict(), "predict predict_shard"
     return {
         "foreach": _items(pipe, group),
         "do": {
             "desc": "Segmentations on the scans' own grids",
-            "cmd": pipe.command("predict predict_shard", *targets),
+            # as with prepared cases: none is lost by an interruption
+            "cmd": pipe.command(rules, *targets, force=rules),
             "deps": [*model, *prepared, *splits, *pipe.code("predict")],
             **({"params": [{pipe.settings: keys}]} if keys else {}),
-            "outs": [out],
+            "outs": kept(out),
         },
     }
 
