@@ -1,5 +1,7 @@
 """Bars of jobs that share a terminal: one at a time, and lines stay whole."""
 
+import errno
+import fcntl
 import logging
 import os
 import pty
@@ -79,3 +81,15 @@ def test_a_bar_that_an_error_leaves_gives_the_terminal_back(monkeypatch):
             assert not bar._bar.disable
             with Bar("third", 2, "step") as other:
                 assert other._bar.disable
+
+
+def test_a_terminal_that_cannot_be_locked_has_its_bar(monkeypatch):
+    def refused(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    ours, theirs = pty.openpty()
+    with open(theirs, "w") as terminal, open(ours, "rb"):
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(fcntl, "flock", refused)
+        with Bar("first", 2, "step") as bar:
+            assert not bar._bar.disable
