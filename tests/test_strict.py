@@ -17,6 +17,9 @@ from hermes.tables import write_tsv
 
 ROOT = Path(__file__).parents[1]
 
+chooses_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="this system does not let a process choose cores"
+)
 
 LIES = {  # a machine that says otherwise of itself
     "ATEN_CPU_CAPABILITY": "default",
@@ -51,6 +54,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@chooses_cores
 @pytest.mark.slow
 def test_trained_on_one_core_and_on_all_the_bytes_are_equal(trained, tmp_path):
     case = arguments(trained, tmp_path, epochs=1, precision="auto")
@@ -81,6 +85,7 @@ def predictable(folder: Path) -> dict:
     }
 
 
+@chooses_cores
 @pytest.mark.slow
 def test_predicted_on_one_core_and_on_all_the_bytes_are_equal(trained, tmp_path):
     given = predictable(tmp_path) | {"model": str(trained / "every" / "model.safetensors")}
