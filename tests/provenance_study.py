@@ -29,6 +29,7 @@ SETTINGS = {
     "accept": [],
     "device": "auto",
     "gpus": "auto",
+    "nodes": 1,
     "strict": False,
 }
 

@@ -80,6 +80,17 @@ def test_the_command_that_makes_it_again_has_the_settings_it_was_made_with(table
     assert told[-1] == "results/s/t.csv"
 
 
+def test_the_command_names_the_machines_and_the_gpus_it_was_made_with(table):
+    sidecar = table.with_suffix(".json")
+    facts = json.loads(sidecar.read_text())
+    facts["settings"] |= {"nodes": 2, "gpus": 16}
+    sidecar.write_text(json.dumps(facts))
+    line = next(one for one in hermes(table).output.splitlines() if "--config" in one)
+    told = shlex.split(line)
+    assert told[told.index("--profile") + 1] == "workflow/profiles/slurm"
+    assert {"gpus=16", "nodes=2"} <= set(told[told.index("--config") + 1 : told.index("--")])
+
+
 def test_a_copy_under_the_papers_name_tells_the_same(table):
     for ending in (".csv", ".md", ".json"):
         shutil.copy(table.with_suffix(ending), "results")

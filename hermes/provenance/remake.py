@@ -22,9 +22,12 @@ def commands(record: Record) -> list[str]:
 
 
 def snakemake(record: Record) -> str:
-    """The invocation that makes the table."""
+    """The invocation that makes the table; several machines are a cluster's."""
+    where = (
+        "--profile workflow/profiles/slurm" if _nodes(record.facts["settings"]) else "--cores all"
+    )
     chosen = [shlex.quote(f"study={record.facts['study']}"), *_settings(record.facts["settings"])]
-    return f"snakemake --cores all --config {' '.join(chosen)} -- {record.table}"
+    return f"snakemake {where} --config {' '.join(chosen)} -- {record.table}"
 
 
 def dvc(record: Record) -> str:
@@ -42,6 +45,13 @@ def _settings(settings: dict[str, Any]) -> list[str]:
     if settings["protocol"]:
         found.append(f"protocol={json.dumps(settings['protocol'])}")  # YAML's flow style too
     found += [f"{key}={settings[key]}" for key in ("device", "gpus") if settings[key] != "auto"]
+    found += _nodes(settings)
     if settings["strict"]:
         found.append("strict=true")
     return [shlex.quote(text) for text in found]
+
+
+def _nodes(settings: dict[str, Any]) -> list[str]:
+    """Machines that shared the trainings, where they were several; older sidecars do not say."""
+    nodes = int(settings.get("nodes", 1))
+    return [f"nodes={nodes}"] if nodes > 1 else []

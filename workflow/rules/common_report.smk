@@ -171,6 +171,7 @@ def settings():
         "accept": ACCEPT,
         "device": config["device"],
         "gpus": config["gpus"],
+        "nodes": NODES,
         "strict": STRICT,
     }
 
