@@ -203,9 +203,9 @@ rule metrics:
         metrics=f"{RESULTS}/metrics.json",
         dice=f"{RESULTS}/dice.tsv",
     log:
-        f"{LOGS}/metrics.log",
+        f"{LOGS}/metrics/metrics.log",
     benchmark:
-        f"{LOGS}/metrics.benchmark.tsv"
+        f"{LOGS}/metrics/metrics.benchmark.tsv"
     conda:
         environment
     threads: 1
@@ -302,9 +302,9 @@ rule licences:
     output:
         f"{RESULTS}/LICENSES.md",
     log:
-        f"{LOGS}/licences.log",
+        f"{LOGS}/licences/licences.log",
     benchmark:
-        f"{LOGS}/licences.benchmark.tsv"
+        f"{LOGS}/licences/licences.benchmark.tsv"
     conda:
         environment
     threads: 1
