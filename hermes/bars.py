@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -55,7 +54,6 @@ class TerminalBar(tqdm):
         if self._terminal is not None:
             # also for processes that were forked meanwhile and hold the same file
             with contextlib.suppress(OSError):
-                with suppress(OSError):  # of a terminal that could not be locked
                 fcntl.flock(self._terminal, fcntl.LOCK_UN)
             os.close(self._terminal)
             self._terminal = None
