@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 
 dvc.yaml: $(READY)
-	$(BIN)/python workflow/scripts/dvc_stages.py $(STUDY)
+	$(BIN)/python workflow/dvc/stages.py $(STUDY)
 
 # Snakemake goes by times of files, which a pull sets anew: it is told that all is as it should be,
 # where DVC finds it so

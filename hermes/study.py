@@ -118,6 +118,14 @@ class Plan:
         return [name for name in self.runs if name in scored]
 
 
+READ_BY_CONVERT = ("images", "labels", "ignored_values", "unlisted_values", "modality", "sides")
+"""Keys of a card that decide what the convert stage makes."""
+
+READ_BY_TRAIN = ("labels", "task_family", "modality", "intensity", "sampling_weight")
+READ_BY_TRAIN += ("augmentation_probability",)
+"""Keys of a card that decide what a training is told: `Plan.training_sets`, `Plan.preparation`."""
+
+
 def names_in(value: str | Sequence[str] | None) -> list[str]:
     """A list of the configuration; on the command line also words parted by commas or spaces."""
     return value.replace(",", " ").split() if isinstance(value, str) else list(value or ())

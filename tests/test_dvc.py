@@ -60,7 +60,7 @@ def commit(folder: Path) -> None:
 
 
 def write_pipeline(folder: Path, *arguments: str, fails: bool = False) -> str:
-    return run(folder, "python", str(SCRIPTS / "dvc_stages.py"), *arguments, fails=fails)
+    return run(folder, "python", "workflow/dvc/stages.py", *arguments, fails=fails)
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +195,12 @@ def test_an_edit_reruns_what_it_decides_and_nothing_before_it(ways):
         study.write_text(text.replace(old, new), encoding="utf-8")
         assert changed(clone) == expected, new
     study.write_text(text, encoding="utf-8")
+    config = clone / "config" / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("protocol: {}", "protocol: {test_crop: image}"))
+    runs = {f"{name}{ending}" for name in ("train", "predict") for ending in ("", "-each")}
+    assert changed(clone) == {"preprocess", "split", *runs, *reports}
+    config.write_text(text, encoding="utf-8")
     card = clone / "config" / "datasets" / "dlbs.yaml"
     card.write_text(f"doi: 10.0/none\n{card.read_text(encoding='utf-8')}", encoding="utf-8")
     assert changed(clone) == {"plan", "table", "quality", "licences", "overlays"}

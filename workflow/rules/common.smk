@@ -17,7 +17,7 @@ from hermes.job_resources import load_asks
 from hermes.registry import RegistryError, nearest, read_yaml
 from hermes.sources import source_files
 from hermes.strict import environment as pinned_kernels
-from hermes.study import load_plan, names_in
+from hermes.study import READ_BY_CONVERT, load_plan, names_in
 
 for key in config:
     known = read_yaml(Path(workflow.basedir) / "config/config.yaml")

@@ -24,14 +24,7 @@ rule convert:
     params:
         reads=lambda w: PLAN.cards[w.dataset].model_dump(
             mode="json",
-            include={
-                "images",
-                "labels",
-                "ignored_values",
-                "unlisted_values",
-                "modality",
-                "sides",
-            },
+            include=set(READ_BY_CONVERT),
         ),
         values=lambda w: call(
             card=f"config/datasets/{w.dataset}.yaml",

@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hermes.registry import read_yaml
-from hermes.study import Plan
+from hermes.study import READ_BY_CONVERT, READ_BY_TRAIN, Plan
 from hermes.study_schema import MACHINE
-
-READ_BY_CONVERT = ("images", "labels", "ignored_values", "unlisted_values", "modality", "sides")
-READ_BY_TRAIN = ("labels", "task_family", "modality", "intensity", "sampling_weight")
-READ_BY_TRAIN += ("augmentation_probability",)
 
 
 @dataclass(frozen=True)

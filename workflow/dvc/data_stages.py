@@ -6,7 +6,7 @@ run, and passes over the cases that still hold, so that neither an interruption 
 concerns few cases costs the others.
 """
 
-from dvc_pipeline import KEY, Pipeline, Stage, kept, padded, slots
+from pipeline import KEY, Pipeline, Stage, kept, padded, slots
 
 LISTS = "data/reference/split_lists.json"
 
@@ -78,6 +78,7 @@ def _preprocess(pipe: Pipeline) -> Stage:
             "params": [
                 {pipe.settings: slots("study", study)},
                 {f"config/datasets/{KEY}.yaml": slots("card", card)},
+                pipe.protocol,
             ],
             "outs": kept(cases),
         },
@@ -99,6 +100,7 @@ def _split(pipe: Pipeline) -> Stage:
             "params": [
                 {pipe.settings: slots("study", study)},
                 {f"config/datasets/{KEY}.yaml": slots("card", card)},
+                pipe.protocol,
             ],
             "outs": made,
         },
@@ -163,5 +165,6 @@ def _quality(pipe: Pipeline) -> Stage:
         "desc": "Findings and pictures of the data, and a page on them",
         "cmd": pipe.command("judge quality", *made),
         "deps": [*measured, *read, *lists, pipe.settings, *pipe.cards(), *files, *code],
+        "params": [pipe.protocol],
         "outs": [*judged, *made],
     }

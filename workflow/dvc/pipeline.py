@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc_keys import Keys, unique
+from keys import Keys, unique
 
+from hermes.registry import read_yaml
 from hermes.sources import source_files
-from hermes.study import Plan, load_plan
+from hermes.study import Plan, load_plan, names_in
 
 Stage = dict[str, Any]
 KEY = "${key}"
@@ -35,8 +36,14 @@ class Pipeline:
 
     @classmethod
     def of(cls, study: str, root: Path) -> "Pipeline":
-        """Read the study and everything it refers to."""
-        plan = load_plan(root / "config", study)
+        """Read the study and everything it refers to, with what `config.yaml` has different."""
+        config = read_yaml(root / "config" / "config.yaml")
+        plan = load_plan(
+            root / "config",
+            study,
+            without=names_in(config["without"]),
+            protocol=config["protocol"] or {},
+        )
         return cls(plan, Keys(plan, root / "config"), root)
 
     @property
@@ -53,6 +60,16 @@ class Pipeline:
     def settings(self) -> str:
         """The study's own file."""
         return f"config/studies/{self.plan.study.name}.yaml"
+
+    @property
+    def switches(self) -> dict[str, list[str]]:
+        """Parameters of what the configuration may have different from the study."""
+        return {"config/config.yaml": ["protocol", "without"]}
+
+    @property
+    def protocol(self) -> dict[str, list[str]]:
+        """Parameters of what the configuration may have different from the study's protocol."""
+        return {"config/config.yaml": ["protocol"]}
 
     def cards(self, datasets: Iterable[str] | None = None) -> list[str]:
         """Files of the cards: of these datasets, or of all."""

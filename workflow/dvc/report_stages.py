@@ -6,9 +6,9 @@ whole cards.
 
 from typing import Any
 
-from dvc_keys import unique
-from dvc_pipeline import KEY, Pipeline, Stage
-from dvc_run_stages import scored_on
+from keys import unique
+from pipeline import KEY, Pipeline, Stage
+from run_stages import scored_on
 
 ENDINGS = ("csv", "md", "json")
 CONFIGURED = (1, 2, 3, 5)
@@ -16,12 +16,12 @@ CONFIGURED = (1, 2, 3, 5)
 FIGURES = ("training", "dice")
 
 
-def report_stages(pipe: Pipeline, configured: bool) -> dict[str, Stage]:
-    """The stages of the reports; those of `results/table2.csv` only for the configured study."""
+def report_stages(pipe: Pipeline, at_root: bool) -> dict[str, Stage]:
+    """The stages of the reports; those of `results/table2.csv` at the root alone."""
     found = {**_tables(pipe), **_charts(pipe), **_overlays(pipe), "licences": _licences(pipe)}
     if "table2" in pipe.plan.tables:
         found |= {"table1": _computation(pipe), "table5": _statistics(pipe)}
-        if configured:
+        if at_root:
             found["configured"] = _configured(pipe)
     return found
 
@@ -77,7 +77,7 @@ def _table(pipe: Pipeline, names: list[str]) -> Stage:
             "desc": "A table of Dice",
             "cmd": pipe.command("table", f"{pipe.results}/{KEY}.csv"),
             "deps": [*read, *published, pipe.settings, *pipe.cards(), *pipe.code("report.tables")],
-            "params": [{"config/tables.yaml": [KEY]}],
+            "params": [{"config/tables.yaml": [KEY]}, pipe.protocol],
             "outs": _written(pipe, KEY, f"{pipe.results}/{KEY}_intervals.csv"),
         },
     }
@@ -127,7 +127,7 @@ def _computation(pipe: Pipeline) -> Stage:
         "desc": "What each network costs, measured on this machine",
         "cmd": pipe.command("computation", f"{pipe.results}/table1.csv"),
         "deps": [*named, pipe.settings, *pipe.cards(), *pipe.code("report.computation")],
-        "params": [{"config/tables.yaml": ["table2"]}],
+        "params": [{"config/tables.yaml": ["table2"]}, pipe.protocol],
         "outs": _written(pipe, "table1"),
     }
 
@@ -141,6 +141,7 @@ def _statistics(pipe: Pipeline) -> Stage:
         "desc": "Statistics of the datasets",
         "cmd": pipe.command("statistics", f"{pipe.results}/table5.csv"),
         "deps": [*read, pipe.settings, *pipe.cards(), *pipe.code("report.statistics")],
+        "params": [pipe.protocol],
         "outs": _written(pipe, "table5"),
     }
 

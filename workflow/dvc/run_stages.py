@@ -6,8 +6,8 @@ A stage is written once for all runs on the same datasets, and once for all that
 import json
 from dataclasses import dataclass
 
-from dvc_keys import unique
-from dvc_pipeline import KEY, Pipeline, Stage, kept, padded, slots
+from keys import unique
+from pipeline import KEY, Pipeline, Stage, kept, padded, slots
 
 MADE = ("model.safetensors", "model.json", "metrics.tsv", "origin.json")
 """What a training writes; a prediction reads the first two."""
@@ -82,7 +82,11 @@ def _train(pipe: Pipeline, group: Group) -> Stage:
             "desc": "A network",
             "cmd": pipe.command("train", f"{model}/model.safetensors", note="${item.network}"),
             "deps": [*prepared, *splits, *pipe.code("train")],
-            "params": [{pipe.settings: [*pipe.keys.train(), *slots("study", own)]}, *cards],
+            "params": [
+                {pipe.settings: [*pipe.keys.train(), *slots("study", own)]},
+                *cards,
+                pipe.protocol,
+            ],
             # one by one: origin.json tells of the machine and decides nothing
             "outs": [f"{model}/{name}" for name in MADE],
         },
@@ -116,7 +120,7 @@ def _predict(pipe: Pipeline, group: Group) -> Stage:
             # as with prepared cases: none is lost by an interruption
             "cmd": pipe.command(rules, *targets, force=rules),
             "deps": [*model, *prepared, *splits, *pipe.code("predict")],
-            **({"params": [{pipe.settings: keys}]} if keys else {}),
+            "params": [*([{pipe.settings: keys}] if keys else []), pipe.protocol],
             "outs": kept(out),
         },
     }

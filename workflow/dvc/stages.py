@@ -1,8 +1,8 @@
-"""Write a study's pipeline for DVC: `dvc_stages.py [STUDY] [--check]`.
+"""Write a study's pipeline for DVC: `stages.py [STUDY] [--check]`.
 
 Snakemake keeps the rules; a DVC stage is one rule for one dataset or run, whose command has
 Snakemake run that rule alone. Everything is derived from `config/` and the imports of the code, so
-that nothing is listed twice. The configured study's pipeline is `dvc.yaml`, another's
+that nothing is listed twice. The phantom's pipeline is `dvc.yaml`, another study's
 `dvc/<study>/dvc.yaml`.
 
 `--check` fails where the file is not what would be written. The stage `plan` calls it, so that
@@ -17,24 +17,24 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from dvc_data_stages import data_stages  # noqa: E402
-from dvc_pipeline import Pipeline, Stage  # noqa: E402
-from dvc_report_stages import report_stages, shown  # noqa: E402
-from dvc_run_stages import run_stages  # noqa: E402
+from data_stages import data_stages  # noqa: E402
+from pipeline import Pipeline, Stage  # noqa: E402
+from report_stages import report_stages, shown  # noqa: E402
+from run_stages import run_stages  # noqa: E402
 
 from hermes.atomic import writing  # noqa: E402
-from hermes.registry import RegistryError, read_yaml  # noqa: E402
+from hermes.registry import RegistryError  # noqa: E402
 
 HEAD = """\
 # Made by `make dvc.yaml` from config/ and the code; do not edit. docs/dvc.md says how it is used.
 """
-CHECK = "python workflow/scripts/dvc_stages.py"
+ROOT_STUDY = "phantom"
+CHECK = "python workflow/dvc/stages.py"
 
 
-def file_of(study: str, root: Path = ROOT) -> str:
-    """Path of a study's pipeline below the root: `dvc.yaml` for the configured one."""
-    configured = read_yaml(root / "config" / "config.yaml")["study"]
-    return "dvc.yaml" if study == configured else f"dvc/{study}/dvc.yaml"
+def file_of(study: str) -> str:
+    """Path of a study's pipeline below the root."""
+    return "dvc.yaml" if study == ROOT_STUDY else f"dvc/{study}/dvc.yaml"
 
 
 def render(study: str, root: Path = ROOT) -> str:
@@ -43,14 +43,14 @@ def render(study: str, root: Path = ROOT) -> str:
     Raises RegistryError: the configuration is not valid.
     """
     pipe = Pipeline.of(study, root)
-    configured = file_of(study, root) == "dvc.yaml"
+    at_root = study == ROOT_STUDY
     stages = {
-        "plan": _plan(study),
+        "plan": _plan(pipe),
         **data_stages(pipe),
         **run_stages(pipe),
-        **report_stages(pipe, configured),
+        **report_stages(pipe, at_root),
     }
-    up = "" if configured else "../../"
+    up = "" if at_root else "../../"
     if up:
         stages = {name: _from_below(up, stage) for name, stage in stages.items()}
     text = yaml.safe_dump(
@@ -62,12 +62,19 @@ def render(study: str, root: Path = ROOT) -> str:
     return HEAD + text
 
 
-def _plan(study: str) -> Stage:
-    """The stage that refuses a pipeline which lags behind what it was made from."""
+def _plan(pipe: Pipeline) -> Stage:
+    """The stage that refuses a pipeline which lags behind the configuration it was made from.
+
+    Of the code it looks at imports too, which are no dependency here: an edit anywhere would have
+    a pull refused. The tests see to them.
+    """
+    study = pipe.plan.study.name
+    files = ["config/datasets", "config/runs.yaml", "config/tables.yaml", pipe.settings]
     return {
-        "desc": "Fails where this file lags behind config/ or the code",
+        "desc": "Fails where this file lags behind config/",
         "cmd": f"{CHECK} {study} --check",
-        "deps": ["config", "hermes", "workflow/scripts"],
+        "deps": [*files, "workflow/dvc"],
+        "params": [pipe.switches],
     }
 
 
@@ -82,7 +89,7 @@ def main(arguments: list[str]) -> int:
     """Write or check; returns the exit status."""
     names = [word for word in arguments if word != "--check"]
     try:
-        study = names[0] if names else read_yaml(ROOT / "config" / "config.yaml")["study"]
+        study = names[0] if names else ROOT_STUDY
         path, text = ROOT / file_of(study), render(study)
     except RegistryError as error:
         print(error, file=sys.stderr)
