@@ -19,7 +19,7 @@ run: $(READY)
 	@echo && cat results/table2.csv
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -3,6 +3,8 @@
 import pytest
 from tiny_run import kill_test, options
 
+pytestmark = pytest.mark.xdist_group("tiny")  # one process, which builds the study once
+
 pytest_plugins = ["tiny_run_fixtures"]
 
 

@@ -6,6 +6,8 @@ import sys
 import pytest
 from tiny_run import ROOT, kill_test, options, same_bytes, tiny_checkout
 
+pytestmark = pytest.mark.xdist_group("tiny")  # one process, which builds the study once
+
 pytest_plugins = ["tiny_run_fixtures"]
 
 

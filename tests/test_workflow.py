@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("workflow")  # one process, which builds the study once
+
 ROOT = Path(__file__).parents[1]
 CONFIG = Path(__file__).parent / "tiny_study"
 
