@@ -105,7 +105,7 @@ class Lamb(torch.optim.Optimizer):
         torch._foreach_lerp_(means, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        root = torch._foreach_sqrt(squares)
+        root = square_roots(squares)
         torch._foreach_div_(root, [math.sqrt(1 - beta2 ** s["step"]) for s in states])
         torch._foreach_add_(root, group["eps"])
         update = list(torch._foreach_div(means, root))
@@ -120,6 +120,17 @@ class Lamb(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(parameter)
             state["square"] = torch.zeros_like(parameter)
         return state
+
+
+def square_roots(squares: list[Tensor]) -> list[Tensor]:
+    """Square roots of numbers that are not negative, rounded as IEEE 754 has it.
+
+    On a CPU torch takes MKL's, whose float32 ones start from an instruction that is not defined to
+    the last bit, and so differ between makers.
+    """
+    if squares[0].is_cuda:
+        return list(torch._foreach_sqrt(squares))
+    return [square.double().sqrt_().to(square.dtype) for square in squares]
 
 
 def _blocks(params: list[Tensor]) -> Iterator[list[Tensor]]:
