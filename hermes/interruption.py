@@ -1,6 +1,7 @@
 """Being told to stop: a training saves its state at the next step and leaves with a status.
 
-A batch system announces the end of a job's time by SIGTERM, or by SIGUSR1 where it is asked to.
+A batch system announces the end of a job's time by SIGTERM, or by SIGUSR1 where it is asked to; a
+person presses Ctrl-C, which is SIGINT, and a second time where it takes too long.
 """
 
 import signal
@@ -11,7 +12,7 @@ from types import FrameType, TracebackType
 STATUS = 75
 """Exit status: stopped on request, run it again to go on. EX_TEMPFAIL of sysexits.h."""
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 """What Python's `signal` takes and gives: a function, or one of its constants."""
@@ -50,6 +51,8 @@ class Notice:
             signal.signal(each, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received:
+            raise KeyboardInterrupt
         self.received = signal.Signals(number).name
 
 

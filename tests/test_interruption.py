@@ -134,8 +134,8 @@ def at_step(monkeypatch, number: int, happening) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("SIGTERM", 3), ("SIGUSR1", 4)],
-    ids=["within an epoch", "at the end of one"],
+    [("SIGTERM", 3), ("SIGUSR1", 4), ("SIGINT", 5)],
+    ids=["within an epoch", "at the end of one", "Ctrl-C"],
 )
 def test_a_signal_saves_the_state_and_ends_with_the_status(
     study, unbroken, tmp_path, monkeypatch, caplog, name, number
@@ -185,6 +185,13 @@ def test_a_disk_that_is_full_is_named_and_the_last_state_stays(study, tmp_path, 
     assert path.read_bytes() == before[0]
     assert steps_saved(tmp_path) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), Notice() as notice:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert notice.received == "SIGINT"
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_no_signal_is_caught_where_nothing_is_trained():

@@ -14,6 +14,7 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
     try:
         log, file = _start_log(log, int(os.environ.get("RANK", "0")))
         importlib.import_module(f"hermes.{stage}").run(**arguments)
+    except KeyboardInterrupt:
+        print(f"{stage}: stopped; what is done is kept", file=sys.stderr)
+        return 128 + signal.SIGINT
     except Exception as error:
         told = f"{stage} failed: {_plain(error)}"
         record = {"levelname": "ERROR", "msg": " ".join(told.split()), "exc_info": sys.exc_info()}
