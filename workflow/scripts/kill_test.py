@@ -206,7 +206,7 @@ def kill_test(source: Path, options: argparse.Namespace) -> int:
     start = time.monotonic()
     came = kill_often(killed, options, total, moments(ends, options.kills, options.seed))
     print(f"killed: {time.monotonic() - start:.0f} s in all")
-    pairs = [(killed / part / options.study, whole / part / options.study) for part in MADE]
+    pairs = [(killed / part, whole / part) for part in MADE]
     apart = [line for pair in pairs for line in differences(*pair)]
     files = sum(len(compared(pair[0])) for pair in pairs)
     print(*apart, sep="\n", end="\n" * bool(apart))

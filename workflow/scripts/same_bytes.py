@@ -1,8 +1,8 @@
 """Whether two runs gave the same bytes: `same_bytes.py FOLDER OTHER`, say two `results/phantom`.
 
 Every file below the folders is compared, but for what tells of a run and not of its result: the
-sidecar `x.json` of a table `x.csv` (date, commit), table 1 (measured times) and states of
-trainings. Exit status 1: some differ; they are listed.
+sidecar `x.json` of a table `x.csv` (date, commit), origins of networks (commit, machine), table 1
+(measured times) and states of trainings. Exit status 1: some differ; they are listed.
 """
 
 import sys
@@ -10,6 +10,7 @@ from hashlib import file_digest
 from pathlib import Path
 
 MEASURED = "table1"
+ORIGIN = "origin.json"
 STATES = "checkpoints"
 
 
@@ -33,7 +34,8 @@ def compared(folder: Path) -> dict[str, Path]:
 
 def _tells_of_a_run(path: Path) -> bool:
     sidecar = path.suffix == ".json" and path.with_suffix(".csv").exists()
-    return sidecar or path.stem == MEASURED or path.parent.name == STATES
+    told = path.stem == MEASURED or path.name == ORIGIN or path.parent.name == STATES
+    return sidecar or told
 
 
 def differences(folder: Path, other: Path) -> list[str]:
