@@ -2,6 +2,7 @@
 # Functions live here, in common_data.smk and in common_report.smk, and rules elsewhere.
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -11,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
+
+logging.raiseExceptions = False  # a full disk takes no log either: no traceback for each line of it
 
 from hermes.job_resources import known as known_rule
 from hermes.job_resources import load_asks
