@@ -13,7 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
-logging.raiseExceptions = False  # a full disk takes no log either: no traceback for each line of it
+logging.raiseExceptions = (
+    False  # a full disk takes no log either: no traceback for each line of it
+)
 
 from hermes.job_resources import known as known_rule
 from hermes.job_resources import load_asks
