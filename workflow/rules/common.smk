@@ -13,9 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(workflow.basedir))
 
-logging.raiseExceptions = (
-    False  # a full disk takes no log either: no traceback for each line of it
-)
+# a full disk takes no log either: no traceback for each line of it
+logging.raiseExceptions = False
 
 from hermes.job_resources import known as known_rule
 from hermes.job_resources import load_asks
