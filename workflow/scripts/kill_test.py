@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from same_bytes import compared, differences
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "workflow", "config", "hermes")
+PARTS = ("Snakefile", "profiles", "workflow", "config", "hermes")
 MADE = ("data", "results")
 SNAKEMAKE = (sys.executable, "-m", "snakemake")
 TIMELINE = "timeline.json"
