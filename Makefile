@@ -1,7 +1,7 @@
 # Everything from a bare Python 3.11+: the environment, the phantom study, the tests.
 #
 #   make run    the environment, then results/table2.csv of the phantom study
-#   make test   the environment, then the tests
+#   make test   the environment, then the tests; make test-whole: also those that take longest
 #   make lint   formatting and static checks
 #   make pull   results of a study from DVC's remote (docs/dvc.md)
 #   make dvc.yaml   DVC's stages, after a change of config/ or of what code imports
@@ -13,13 +13,17 @@ STUDY := phantom
 PIPELINE = $(if $(filter phantom,$(STUDY)),dvc.yaml,dvc/$(STUDY)/dvc.yaml)
 READY := $(VENV)/ready
 
-.PHONY: run test lint lock pull dvc.yaml clean
+.PHONY: run test test-whole lint lock pull dvc.yaml clean
 run: $(READY)
 	$(BIN)/snakemake --cores all results/table2.csv
 	@echo && cat results/table2.csv
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# beside them those that build whole studies once more
+test-whole: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "whole or not whole"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

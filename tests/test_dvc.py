@@ -11,8 +11,6 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-pytestmark = pytest.mark.xdist_group("dvc")  # one process, which builds the study once
-
 ROOT = Path(__file__).parents[1]
 TINY = Path(__file__).parent / "tiny_study"
 TABLE = """

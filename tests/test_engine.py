@@ -138,7 +138,6 @@ def test_a_resumed_training_ends_as_an_unbroken_one(study, unbroken, tmp_path, m
     train.run(**given)
     assert done == [2, 3, 4, 5]
     assert_same(tmp_path, unbroken)
-    assert not (tmp_path / "state.pt").exists()
 
 
 def test_a_state_of_other_settings_is_not_taken_up(study, unbroken, tmp_path, monkeypatch, caplog):

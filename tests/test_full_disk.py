@@ -15,7 +15,7 @@ import pytest
 from tiny_run import TARGET, kill_test, same_bytes
 
 pytest_plugins = ["tiny_run_fixtures"]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("disk")]
+pytestmark = pytest.mark.slow
 
 STAGES = {  # where a stage writes, and the KiB that there are for it: a beginning
     "phantom": ("data/tiny/raw", 96),

@@ -3,8 +3,6 @@
 import pytest
 from tiny_run import kill_test, options
 
-pytestmark = pytest.mark.xdist_group("tiny")  # one process, which builds the study once
-
 pytest_plugins = ["tiny_run_fixtures"]
 
 

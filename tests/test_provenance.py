@@ -246,7 +246,7 @@ def test_a_sidecar_can_be_read_by_eye_and_by_machine():
     assert '      "c": {"d": 1, "e": [1, 2]}\n' in text
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_table_of_a_built_study_is_checked_and_its_command_has_nothing_to_do(tmp_path):
     """Raw files to table by the workflow; then a raw file is edited, and a network trained anew."""
     for name in ("Snakefile", "workflow", "config", "hermes"):

@@ -30,7 +30,7 @@ STUDY = {"batch: 1": "batch: 8", "iterations: 2": "iterations: 6", "rate: 0.01":
 CONFIG = ["--config", "study=tiny", "without=mnms", "device=cpu"]
 PROFILE = ["--profile", "workflow/profiles/slurm", "--slurm-init-seconds-before-status-checks", "6"]
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 @contextmanager

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("summary")  # one process, which builds the study once
-
 ROOT = Path(__file__).parents[1]
 CONFIG = Path(__file__).parent / "tiny_study"
 SPLIT = "results/tiny/splits/dlbs.tsv"

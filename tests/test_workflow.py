@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("workflow")  # one process, which builds the study once
-
 ROOT = Path(__file__).parents[1]
 CONFIG = Path(__file__).parent / "tiny_study"
 
