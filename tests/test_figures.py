@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from matplotlib import image
 
@@ -97,6 +98,16 @@ def test_a_training_that_went_astray_does_not_flatten_the_others(runs, tmp_path)
     paths = [*runs.values(), tmp_path / "astray.tsv"]
     curves = {str(path): training_curves.read_curve(path) for path in paths}
     assert training_curves.loss_range(curves) == pytest.approx((0, 1.08 * 3 * 2))
+
+
+def test_a_loss_that_lies_above_the_axis_all_through_is_drawn_in_tenths():
+    def curve(*losses):
+        return {"loss": np.array(losses), "val_loss": np.full(len(losses), np.nan)}
+
+    assert training_curves.divisor(curve(17.0, 12.0), highest=3.6) == 10
+    assert training_curves.divisor(curve(400.0, 120.0), highest=3.6) == 1000
+    assert training_curves.divisor(curve(17.0, 1.0), highest=3.6) == 1
+    assert training_curves.divisor(curve(np.nan), highest=3.6) == 1
 
 
 @pytest.mark.parametrize(

@@ -77,25 +77,37 @@ def read_curve(path: str | Path) -> Curve:
 def draw(curves: Mapping[str, Curve], label: str) -> Figure:
     """A panel per run; losses share an axis, and each learning rate fills a part of its panel."""
     figure, axes = panels(len(curves), COLUMNS, width=2.1, height=1.55)
+    lowest, highest = loss_range(curves)
     for axis, (name, curve) in zip(axes, curves.items(), strict=True):
-        _panel(axis, name, curve)
-    axes[0].set_ylim(*loss_range(curves))
+        _panel(axis, name, curve, divisor(curve, highest))
+    axes[0].set_ylim(lowest, highest)
     axes[0].set_xticks([0, 0.5, 1], ["0", "50", "100 %"])
     _legend(figure, curves)
     figure.suptitle(f"Loss over the course of each training\n{label}", fontsize=9)
     return figure
 
 
-def _panel(axis: Axes, name: str, curve: Curve) -> None:
+def divisor(curve: Curve, highest: float) -> int:
+    """The power of ten that brings losses onto the axis which all lie above it; else 1.
+
+    A method's loss may be a sum where the others' are means.
+    """
+    losses = curve["loss"][np.isfinite(curve["loss"])]
+    if not losses.size or losses.min() <= highest:
+        return 1
+    return int(10 ** np.ceil(np.log10(losses.max() / highest)))
+
+
+def _panel(axis: Axes, name: str, curve: Curve, by: int) -> None:
     epochs, peak = curve["epoch"], float(curve["learning_rate"].max())
     done = epochs / epochs[-1]
     share = curve["learning_rate"] / (peak or 1.0)
     below = axis.get_xaxis_transform()  # x of the data, y of the panel
     axis.fill_between(done, 0, LR_SHARE * share, color=PALE, lw=0, transform=below)
-    axis.plot(done, curve["val_loss"], color=ACCENT, lw=1.0, ls="--", marker=".", ms=3)
-    axis.plot(done, curve["loss"], color=INK, lw=1.4, marker=".", ms=3)
+    axis.plot(done, curve["val_loss"] / by, color=ACCENT, lw=1.0, ls="--", marker=".", ms=3)
+    axis.plot(done, curve["loss"] / by, color=INK, lw=1.4, marker=".", ms=3)
     axis.set_title(name, loc="left")
-    told = f"{epochs[-1]:.0f} epochs, lr {peak:.2g}"
+    told = f"{epochs[-1]:.0f} epochs, lr {peak:.2g}" + (f", loss / {by}" if by > 1 else "")
     axis.set_title(told, loc="right", fontsize=6, color="#666")
 
 
