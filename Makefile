@@ -19,11 +19,11 @@ run: $(READY)
 	@echo && cat results/table2.csv
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # beside them those that build whole studies once more
 test-whole: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "whole or not whole"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "whole or not whole"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

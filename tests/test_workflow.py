@@ -139,7 +139,7 @@ def test_an_edited_value_reruns_what_it_decides_and_nothing_before_it(checkout):
     assert jobs(snakemake("-n", *chosen, cwd=checkout)).get("split") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_tiny_study_runs_from_nothing_to_its_table_twice_with_the_same_bytes(checkout):
     shutil.copy(CONFIG / "tiny.yaml", checkout / "config" / "studies" / "tiny.yaml")
     tables = (checkout / "config" / "tables.yaml").read_text()
