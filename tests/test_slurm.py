@@ -168,6 +168,7 @@ def test_a_study_under_fire_has_the_bytes_of_a_quiet_one(local, tmp_path):
         assert (checkout / path).read_bytes() == (local / path).read_bytes(), path
 
 
+@pytest.mark.whole
 def test_two_machines_train_the_network_of_one_process(local):
     """Told to stop and gone on with, on both."""
     alone, losses = load_file(local / MODEL), read_tsv(local / METRICS)
