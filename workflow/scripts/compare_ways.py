@@ -144,7 +144,8 @@ def by_pull(built: Clone, folder: Path) -> Clone:
     ):
         built.call(*command)
     clone = Clone.make(built.folder, folder / "pulled", built.study)
-    clone.call("make", "pull", f"STUDY={clone.study}", f"BIN={BIN}", "READY=Makefile")
+    # in this environment, which a READY that make knows would have it set up anew for the clone
+    clone.call("make", "pull", f"STUDY={clone.study}", f"BIN={BIN}", "READY=")
     clone.at_rest()
     return clone
 
