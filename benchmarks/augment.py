@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hermes import augment
+from hermes.train import augment
 
 SIZES = {"published": (128, 30), "phantom": (32, 8)}  # crop, margin, voxels
 CHANGES = ("gamma", "blur", "noise")

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hermes.volume import Volume, write_nifti
+from hermes.files.nifti import write_nifti
+from hermes.files.volume import Volume
 
 CLASSES = 20
 STRUCTURES = [f"structure_{k}" for k in range(1, CLASSES + 1)]

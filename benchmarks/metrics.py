@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from hermes.metrics import dice_from_label_maps, dice_per_class, surface_scores
+from hermes.evaluate.metrics import dice_from_label_maps, dice_per_class, surface_scores
 
 SPACING_MM = (1.5, 1.5, 1.5)
 TOLERANCE_MM = 3.0

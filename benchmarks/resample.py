@@ -20,9 +20,9 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
+from hermes.files.volume import Volume
 from hermes.resample import resample_image, resample_label, resampled_affine, target_grid
 from hermes.resample.general import resample_to
-from hermes.volume import Volume
 
 SLOW_S = 3.0
 """A peer slower than this is timed once."""

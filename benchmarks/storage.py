@@ -20,8 +20,8 @@ import blosc2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from hermes.store import open_case, save_case
-from hermes.volume import read_nifti
+from hermes.files.nifti import read_nifti
+from hermes.files.store import open_case, save_case
 
 CT_WINDOW_HU = (-991, 500)
 Opener = Callable[[Path], Callable[[tuple[slice, ...]], np.ndarray]]
@@ -81,7 +81,7 @@ def write_all(folder: Path, image: np.ndarray) -> dict[str, tuple[Path, Opener, 
     """Name -> (file, opener, seconds to write)."""
     half = image.astype(np.float16)
     writers = {
-        "hermes.store": ("ours_image.b2nd", open_ours, lambda p: save_case(
+        "hermes.files.store": ("ours_image.b2nd", open_ours, lambda p: save_case(
             folder, "ours", image, None, {})),
         "nnU-Net-like float32 zstd": ("f32.b2nd", open_blosc, lambda p: save_blosc(
             p, image, "ZSTD", 8, "SHUFFLE")),

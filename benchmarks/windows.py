@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hermes.windows import sliding_window
+from hermes.predict.windows import sliding_window
 
 Predict = Callable[[Tensor], Tensor]
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from hermes.batch import Batch, Part, collate
-from hermes.registry import modality_id
-from hermes.store import StoredCase, open_case
-from hermes.tables import read_tsv
+from hermes.config.registry import modality_id
+from hermes.files.store import StoredCase, open_case
+from hermes.files.tables import read_tsv
 
 OPEN_CASES = 200
 """Cases that a process holds open, two files each: ASSUME: well below the usual limit of 1,024."""

@@ -27,17 +27,25 @@ def _files(root: Path, module: str) -> list[Path]:
     base = root.joinpath(*module.split("."))
     if base.is_dir():
         return sorted(base.glob("*.py"))
-    return [base.with_suffix(".py")] if base.with_suffix(".py").is_file() else []
+    return [base.with_suffix(".py")] if _is_module(root, module) else []
+
+
+def _is_module(root: Path, name: str) -> bool:
+    return root.joinpath(*name.split(".")).with_suffix(".py").is_file()
 
 
 @cache
 def _imports(path: Path, root: Path) -> tuple[str, ...]:
-    """Modules of the same top package that a file imports; `from p import m` may name a module."""
+    """Modules and packages of the same top package that a file imports.
+
+    `from p import m` is the module `p.m` where there is one, or else something of `p`.
+    """
     package = path.relative_to(root).parts[0]
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            within = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name if _is_module(root, name) else node.module for name in within]
     return tuple(name for name in names if name.split(".")[0] == package and name != package)

@@ -3,7 +3,7 @@
 import fabricate
 import numpy as np
 
-from hermes.registry import Structure
+from hermes.config.registry import Structure
 
 STRUCTURES = {
     name: Structure(name, name, "Abdomen", "organ", "#aa0000") for name in ("liver", "spleen")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hermes.store import save_case
-from hermes.tables import write_tsv
+from hermes.files.store import save_case
+from hermes.files.tables import write_tsv
 
 ABDOMEN = ["abdomen/liver", "abdomen/spleen"]
 DATASETS = [

@@ -15,7 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTStructureSetSt
 
 import hermes.convert
 from hermes.convert.patterns import natural
-from hermes.tables import read_tsv
+from hermes.files.tables import read_tsv
 
 LPS = np.diag([-2.0, -1.5, 3.0, 1.0])
 """Affine of the canonical orientation with spacing 3, 1.5, 2 mm (z, y, x)."""

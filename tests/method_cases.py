@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from hermes.config.registry import MODALITIES, tasks_of
+from hermes.config.study import Plan, load_plan
 from hermes.dataset import Batch
 from hermes.models import ModelSpec, build_model
-from hermes.registry import MODALITIES, tasks_of
-from hermes.study import Plan, load_plan
 
 ROOT = Path(__file__).parents[1]
 # two datasets share tasks, in another class order; the others have one and two classes

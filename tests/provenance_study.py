@@ -5,9 +5,9 @@ import json
 import os
 from pathlib import Path
 
+from hermes.files.tables import write_tsv
 from hermes.origin import environment, file_hash
 from hermes.report import tables
-from hermes.tables import write_tsv
 
 DATASETS = {"aa": ("liver", "spleen"), "bb": ("liver",)}
 RUNS = {"net-aa": ["aa"], "net-bb": ["bb"], "joint": ["aa", "bb"]}

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from hermes.config.registry import load_structures
 from hermes.convert.case import COLUMNS
+from hermes.files.nifti import write_nifti
+from hermes.files.tables import write_tsv
+from hermes.files.volume import Volume
 from hermes.quality import measure
 from hermes.quality.anatomy import load_relations
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.judge import judge
 from hermes.quality.measurements import read_measurements
-from hermes.registry import load_structures
-from hermes.tables import write_tsv
-from hermes.volume import Volume, write_nifti
 
 CONFIG = Path(__file__).parents[1] / "config"
 RELATIONS = load_relations(CONFIG / "anatomy.tsv")

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from hermes.atomic import _HOST, WriteError, remove_asides, writing, writing_folder
-from hermes.masks import save_masks
-from hermes.pool import run_cases
-from hermes.records import Records
-from hermes.store import save_case
-from hermes.tables import write_tsv
-from hermes.volume import Volume, write_nifti
+from hermes.files.atomic import _HOST, WriteError, remove_asides, writing, writing_folder
+from hermes.files.masks import save_masks
+from hermes.files.nifti import write_nifti
+from hermes.files.records import Records
+from hermes.files.store import save_case
+from hermes.files.tables import write_tsv
+from hermes.files.volume import Volume
+from hermes.jobs.pool import run_cases
 
 NOISE = np.random.default_rng(0).standard_normal((40, 40, 40)).astype(np.float32)
 

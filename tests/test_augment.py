@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from hermes import augment
-from hermes.augment import INTENSITIES, Augmentation
+from hermes.train import augment
+from hermes.train.augment import INTENSITIES, Augmentation
 
 CROP, MARGIN = (12, 10, 8), 6
 SIZE = tuple(n + MARGIN for n in CROP)

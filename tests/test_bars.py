@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from hermes.bars import ERASE, Bar, barred
+from hermes.jobs.bars import ERASE, Bar, barred
 
 ROOT = Path(__file__).parents[1]
 TWO_JOBS = """
     import logging, subprocess, sys
-    from hermes.bars import Bar, LineHandler
+    from hermes.jobs.bars import Bar, LineHandler
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[LineHandler()])
     if len(sys.argv) > 1:  # a second job on the same terminal
         with Bar("second", 2, "step", every_s=0.0) as bar:

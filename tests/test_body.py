@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from hermes.body import body_box
+from hermes.preprocess.body import body_box
 
 SIZE = (40, 96, 80)
 WHOLE = tuple(slice(0, n) for n in SIZE)

@@ -10,7 +10,7 @@ from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
 from hermes.card_check.nearest import correct, pairs
 from hermes.card_check.text import render
-from hermes.registry import load_card
+from hermes.config.registry import load_card
 
 pytest_plugins = ["card_folder_fixtures"]
 

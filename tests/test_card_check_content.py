@@ -15,7 +15,7 @@ from hermes.card_check.layout import lay_out
 from hermes.card_check.listing import read_folder
 from hermes.card_check.scan import scan, scan_all
 from hermes.card_check.text import WIDTH, render
-from hermes.registry import RegistryError, load_card, load_structures
+from hermes.config.registry import RegistryError, load_card, load_structures
 
 pytest_plugins = ["card_folder_fixtures"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hermes.config.registry import class_count, load_card, load_structures, tasks_of
 from hermes.download.archives import expand
-from hermes.registry import class_count, load_card, load_structures, tasks_of
 
 CONFIG = Path(__file__).parent.parent / "config"
 STRUCTURES = load_structures(CONFIG / "structures.tsv")

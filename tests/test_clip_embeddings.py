@@ -6,8 +6,8 @@ import pytest
 import torch
 from method_cases import ROOT, paper_plan
 
-from hermes.clip_embeddings import main, prompts_of, write_embeddings
 from hermes.models.clip_driven import read_embeddings
+from hermes.weights.clip_embeddings import main, prompts_of, write_embeddings
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hermes.models.build import build_model
-from hermes.models.cost import count_macs, count_parameters
 from hermes.report import computation
+from hermes.report.cost import count_macs, count_parameters
 
 DATASETS = [
     {"name": "a", "tasks": ["a/liver", "a/spleen"]},

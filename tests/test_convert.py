@@ -6,9 +6,10 @@ import fabricate
 import numpy as np
 import pytest
 
+from hermes.config.registry import RegistryError, load_card
 from hermes.convert import ConvertError
-from hermes.registry import RegistryError, load_card
-from hermes.volume import read_nifti, reorient_like
+from hermes.files.nifti import read_nifti
+from hermes.files.volume import reorient_like
 
 NIFTI = [
     {

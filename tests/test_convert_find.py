@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fabricate import write_card
 
+from hermes.config.registry import load_card
 from hermes.convert.find import find_cases
 from hermes.convert.patterns import compile_pattern, natural
 from hermes.convert.raw import CaseError, ConvertError, RawFolder
-from hermes.registry import load_card
-from hermes.tables import TableError, read_tsv, write_tsv
+from hermes.files.tables import TableError, read_tsv, write_tsv
 
 
 def folder(*paths):

@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hermes.config.registry import load_card
 from hermes.convert import ConvertError, evidence
 from hermes.convert.case import convert_case
 from hermes.convert.evidence import mirrored_fits, misfit
 from hermes.convert.find import file_name, find_cases
 from hermes.convert.raw import RawFolder
 from hermes.convert.sources import sources_of
-from hermes.registry import load_card
 
 SOURCE = {
     "pattern": "img/{case}.nii.gz",

@@ -6,9 +6,10 @@ import signal
 import pytest
 from engine_study import arguments, fabricate_study
 
-from hermes import train, training_loop
-from hermes.interruption import Interrupted
-from hermes.tables import read_tsv
+from hermes import train
+from hermes.files.tables import read_tsv
+from hermes.jobs.interruption import Interrupted
+from hermes.train import loop as training_loop
 
 
 @pytest.fixture(scope="module")

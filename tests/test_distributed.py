@@ -15,14 +15,14 @@ from engine_study import DATASETS, TRAINING, arguments, assert_same, fabricate_s
 
 from hermes import train
 from hermes.batch import Part
+from hermes.config.study_schema import Training
 from hermes.dataset import PartsDataset, run_seed
-from hermes.distributed import Ranks, gather_batch, gathering, live
-from hermes.interruption import STATUS
+from hermes.files.tables import read_tsv
+from hermes.jobs.distributed import Ranks, gather_batch, gathering, live
+from hermes.jobs.interruption import STATUS
 from hermes.models.methods import METHODS
-from hermes.objective import make_objective
-from hermes.study_schema import Training
-from hermes.tables import read_tsv
-from hermes.training_data import crops, sets
+from hermes.train.data import crops, sets
+from hermes.train.objective import make_objective
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ import zipfile
 import pytest
 from toyset import CONTENT, deflated, tarred, zipped
 
+from hermes.config.schema import Archive
 from hermes.download import DownloadError, members, unpack
 from hermes.download.check import check_archive
-from hermes.schema import Archive
 
 pytest_plugins = ["toyset_fixtures"]
 

@@ -15,11 +15,11 @@ import yaml
 from fabricate_archives import ARCHIVES, content, pack
 from loopback import Site, serve
 
+from hermes.config.registry import load_card
+from hermes.config.schema import Archive
 from hermes.convert.patterns import compile_pattern
 from hermes.download import DownloadError, run
 from hermes.download.archives import expand
-from hermes.registry import load_card
-from hermes.schema import Archive
 
 CARDS = Path(__file__).parents[1] / "config/datasets"
 STORES = {

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from toyset import CONTENT, zipped
 
+from hermes.config.registry import RegistryError, load_card, load_cards
 from hermes.download import DownloadError, sizes
 from hermes.download.archives import describe
 from hermes.download.mirror import Mirror
@@ -13,7 +14,6 @@ from hermes.download.needs import check_accept
 from hermes.download.sizes import Size, plain
 from hermes.download.state import record_of
 from hermes.download.survey import check_total, report, survey
-from hermes.registry import RegistryError, load_card, load_cards
 
 CARDS = Path(__file__).parents[1] / "config/datasets"
 PAPER = (

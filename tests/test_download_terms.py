@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from toyset import zipped
 
+from hermes.config.registry import load_card
 from hermes.download import DownloadError
-from hermes.registry import load_card
 
 ROOT = Path(__file__).parents[1]
 CARDS = {p.stem: load_card(p) for p in sorted((ROOT / "config/datasets").glob("*.yaml"))}

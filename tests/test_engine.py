@@ -15,12 +15,14 @@ from engine_study import (
 )
 from safetensors.torch import load_file
 
-from hermes import train, training_data, training_loop
+from hermes import train
 from hermes.batch import collate
-from hermes.checkpoint import fingerprint
+from hermes.config.study_schema import MACHINE, Training
 from hermes.dataset import CropDataset, PartsDataset, TrainingSet, run_seed
-from hermes.study_schema import MACHINE, Training
-from hermes.tables import read_tsv
+from hermes.files.tables import read_tsv
+from hermes.train import data as training_data
+from hermes.train import loop as training_loop
+from hermes.train.checkpoint import fingerprint
 
 
 @pytest.fixture(scope="module")

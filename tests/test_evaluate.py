@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from hermes import evaluate
-from hermes.masks import save_masks
-from hermes.store import save_case
-from hermes.tables import read_tsv, write_tsv
-from hermes.volume import Volume, write_nifti
+from hermes.files.masks import save_masks
+from hermes.files.nifti import write_nifti
+from hermes.files.store import save_case
+from hermes.files.tables import read_tsv, write_tsv
+from hermes.files.volume import Volume
 
 SIZE = (6, 8, 10)
 AFFINE = np.diag([-10.0, -10.0, 10.0, 1.0])  # LPS; a voxel is 1 ml

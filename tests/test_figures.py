@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from hermes.files.tables import read_tsv
 from hermes.report import dice_chart, metrics, training_curves
 from hermes.report.metrics import MetricsError
 from hermes.report.training_curves import CurveError
-from hermes.tables import read_tsv
-from hermes.training_log import write_metrics
+from hermes.train.log import write_metrics
 
 HEAD = "model,column,dice,low,high,difference,difference_low,difference_high\n"
 LABEL = "Phantom results on synthetic patients"

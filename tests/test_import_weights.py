@@ -11,8 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hermes.apply import segment_file
 from hermes.cli import app
+from hermes.cli.apply import segment_file
 
 ROOT = Path(__file__).parents[1]
 RUNNER = CliRunner()

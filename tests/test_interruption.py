@@ -13,9 +13,10 @@ import pytest
 import torch
 from engine_study import arguments, assert_same, fabricate_study
 
-from hermes import train, training_loop
-from hermes.atomic import WriteError
-from hermes.interruption import STATUS, Interrupted, Notice
+from hermes import train
+from hermes.files.atomic import WriteError
+from hermes.jobs.interruption import STATUS, Interrupted, Notice
+from hermes.train import loop as training_loop
 
 ROOT = Path(__file__).parents[1]
 STEPS = 6  # three epochs of two

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes.job_log import SILENT, cause, seconds
+from hermes.jobs.log import SILENT, cause, seconds
 
 ROOT = Path(__file__).parents[1]
 INFO = "2026-01-02 03:04:05,678 INFO net: 5 parameters, cpu\n"

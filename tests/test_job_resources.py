@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes.job_resources import Ask, load_asks
-from hermes.registry import RegistryError
+from hermes.config.job_resources import Ask, load_asks
+from hermes.config.registry import RegistryError
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "config" / "resources.yaml"

@@ -10,9 +10,9 @@ from torch import nn
 
 from hermes.losses import segmentation_loss
 from hermes.models import ModelSpec, build_model, grow, load_model, save_model
-from hermes.models.cost import count_macs
 from hermes.models.hermes_m import HermesM
 from hermes.models.medformer import MedFormer
+from hermes.report.cost import count_macs
 
 SPEC = ModelSpec(
     method="hermes",

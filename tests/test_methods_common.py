@@ -9,8 +9,8 @@ from method_cases import METHODS, SPEC, ask, batch_of, fresh, paper_spec, sample
 
 from hermes.models import build_model, grow, load_model, save_model
 from hermes.models.build import method_of
-from hermes.models.cost import count_macs
-from hermes.optim import Lamb
+from hermes.report.cost import count_macs
+from hermes.train.optim import Lamb
 
 # the padded rows of a batch come last; this one mixes all datasets and repeats one
 MIXED = (1, 0, 2, 0)

@@ -10,7 +10,7 @@ from hermes.models import build_model, load_model, methods, save_model
 from hermes.models.build import method_of
 from hermes.models.interface import Method
 from hermes.models.resunet import ResUNet
-from hermes.optim import Lamb
+from hermes.train.optim import Lamb
 
 NEAR = {"rtol": 1e-3, "atol": 1e-3}
 

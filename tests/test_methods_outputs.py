@@ -10,7 +10,7 @@ from method_cases import SPEC, ask, batch_of, fresh, sample_of, spec_of
 from hermes.models import ModelOutput, build_model
 from hermes.models.build import method_of
 from hermes.models.multitalent import multitalent_loss, pool
-from hermes.optim import Lamb
+from hermes.train.optim import Lamb
 
 
 @torch.no_grad()

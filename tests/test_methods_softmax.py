@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from method_cases import SPEC, ask, batch_of, fresh, spec_of
 
 from hermes import losses
+from hermes.losses.softmax import softmax_sums
 from hermes.models import ModelOutput, build_model
 from hermes.models.uniseg import against_rest, prompt_size, uniseg_loss
-from hermes.softmax_loss import softmax_sums
 
 COUNTS = [len(own) for own in SPEC.datasets.values()]
 

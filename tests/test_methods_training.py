@@ -7,9 +7,9 @@ from engine_study import DATASETS, arguments, fabricate_dataset
 from method_cases import METHODS
 
 from hermes import train
+from hermes.files.tables import read_tsv
 from hermes.models import load_model
 from hermes.predict import Windows, segment
-from hermes.tables import read_tsv
 
 
 @pytest.fixture(scope="module")

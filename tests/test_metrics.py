@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
-from hermes import metrics
-from hermes.metrics import (
+from hermes.evaluate import metrics
+from hermes.evaluate.metrics import (
     dice_from_label_maps,
     dice_per_class,
     false_positive_volume_ml,

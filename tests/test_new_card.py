@@ -6,8 +6,8 @@ import yaml
 from card_folder import STRUCTURES, fill, grey_values
 
 from hermes.card_check import check
-from hermes.new_card import draft
-from hermes.registry import RegistryError
+from hermes.cli.new_card import draft
+from hermes.config.registry import RegistryError
 
 pytest_plugins = ["card_folder_fixtures"]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hermes.study import load_plan
-from hermes.tables import read_tsv
+from hermes.config.study import load_plan
+from hermes.files.tables import read_tsv
 
 ROOT = Path(__file__).parents[1]
 

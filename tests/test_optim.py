@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from hermes.optim import Ema, Lamb, learning_rate, square_roots
+from hermes.train.optim import Ema, Lamb, learning_rate, square_roots
 
 SHAPES = [(4, 3), (5,), (2, 2, 3), (1,)]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hermes.plausible import implausible, one_spacing
+from hermes.convert.plausible import implausible, one_spacing
 
 
 @pytest.mark.parametrize(

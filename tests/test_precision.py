@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hermes.precision import choose_dtype
+from hermes.jobs.precision import choose_dtype
 
 CPU = torch.device("cpu")
 

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from hermes import predict
-from hermes.crop import Crop, Part, foreground_box, predicted_part
-from hermes.masks import load_masks
+from hermes.files.masks import load_masks
+from hermes.files.nifti import read_nifti
+from hermes.files.records import RECORDS
+from hermes.files.store import open_case, save_case
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.models.build import ModelSpec, build_model, save_model
 from hermes.origin import file_hash
 from hermes.predict import Windows, predict_case, segment
-from hermes.records import RECORDS
-from hermes.store import open_case, save_case
-from hermes.tables import read_tsv, write_tsv
-from hermes.volume import read_nifti
+from hermes.predict.crop import Crop, Part, foreground_box, predicted_part
 
 SIZE = (30, 40, 36)
 BODY = (slice(4, 26), slice(8, 32), slice(6, 30))

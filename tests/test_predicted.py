@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from hermes import predict, predicted
+from hermes import predict
+from hermes.files.records import RECORDS
+from hermes.files.store import save_case
+from hermes.files.tables import write_tsv
 from hermes.models.build import ModelSpec, build_model, save_model
-from hermes.records import RECORDS
-from hermes.store import save_case
-from hermes.tables import write_tsv
+from hermes.predict import cases
 
 SIZE = (32, 30, 36)
 TASKS = ("toy/liver", "toy/spleen")
@@ -158,7 +159,7 @@ def test_how_it_is_predicted_has_changed(study, asked, value):
 
 def test_the_code_has_changed(study, asked, monkeypatch):
     run(study)
-    monkeypatch.setattr(predicted, "code_hash", lambda module: f"another {module}")
+    monkeypatch.setattr(cases, "code_hash", lambda module: f"another {module}")
     asked.clear()
     run(study)
     assert asked == ["a", "b", "c"]

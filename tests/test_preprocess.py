@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from hermes import preprocess
+from hermes.files.nifti import write_nifti
+from hermes.files.store import open_case
+from hermes.files.tables import read_tsv, write_tsv
+from hermes.files.volume import Volume
 from hermes.preprocess import PreprocessError, case, run
-from hermes.store import open_case
-from hermes.tables import read_tsv, write_tsv
-from hermes.volume import Volume, write_nifti
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # LPS, spacing 2, 1, 1 mm
 SIZE = (16, 40, 36)

@@ -8,8 +8,8 @@ import test_workflow
 import yaml
 from test_workflow import CONFIG, jobs, snakemake
 
+from hermes.config.study import load_plan
 from hermes.preprocess import run
-from hermes.study import load_plan
 
 checkout = test_workflow.checkout  # the fixture
 

@@ -7,13 +7,13 @@ import pytest
 from test_preprocess import SIZE, Dataset, scan
 
 from hermes import evaluate
-from hermes.crop import on_grid
-from hermes.masks import save_masks
+from hermes.files.masks import save_masks
+from hermes.files.nifti import write_nifti
+from hermes.files.store import open_case
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.predict import to_native
+from hermes.predict.crop import on_grid
 from hermes.preprocess import case
-from hermes.store import open_case
-from hermes.tables import read_tsv, write_tsv
-from hermes.volume import write_nifti
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from hermes.config.schema import Intensity
 from hermes.preprocess import intensity, normalise
 from hermes.preprocess.intensity import percentiles, window_of
-from hermes.schema import Intensity
 
 
 def images():

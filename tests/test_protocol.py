@@ -10,9 +10,9 @@ import pytest
 import test_workflow
 import yaml
 
-from hermes.registry import RegistryError
+from hermes.config.registry import RegistryError
+from hermes.config.study import load_plan
 from hermes.report.protocol import points
-from hermes.study import load_plan
 
 checkout = test_workflow.checkout  # the fixture
 CONFIG = Path(__file__).parents[1] / "config"

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from hermes import origin
 from hermes.cli import app
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.origin import file_hash
 from hermes.report.provenance import as_text, joint_hash
-from hermes.tables import read_tsv, write_tsv
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "tiny_study"

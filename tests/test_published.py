@@ -7,7 +7,7 @@ import pytest
 import torch
 from parity import parity_file
 
-from hermes.models.published import NULL_TASK, import_published
+from hermes.weights.published import NULL_TASK, import_published
 
 DATA = Path(__file__).parent / "data"
 SMALL_HEADS = [1, 2, 5, 2, 1]  # of hermes_m_small

@@ -15,9 +15,9 @@ from quality_bodies import (
     only,
 )
 
+from hermes.config.registry import RegistryError, load_structures
 from hermes.quality.anatomy import AnatomyError, judge_case, load_relations
 from hermes.quality.finding import worst
-from hermes.registry import RegistryError, load_structures
 
 
 def test_sound_data_have_no_finding_and_say_what_was_checked(tmp_path):

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 from quality_bodies import CONFIG, NAMES, bodies, body, exchange, facts, write
 
+from hermes.files.tables import read_tsv
 from hermes.quality import judge, measure
 from hermes.report import quality
 from hermes.report.protocol import points
-from hermes.tables import read_tsv
 
 ROOT = Path(__file__).parents[1]
 STUDY = {"study": "s", "title": "A study", "label": "a label", "seed": 1, "config_sha256": "0" * 64}

@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 from quality_bodies import NAMES, bodies, facts, measured
 
+from hermes.files.volume import Volume
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding
 from hermes.quality.pictures import GAP, LEAST, PANEL, draw, shown_values
 from hermes.report.quality import add_split
 from hermes.report.quality_charts import LogScale, round_values
 from hermes.report.quality_sections import Dataset, caveats, folded, section, structures
-from hermes.volume import Volume
 
 COLOURS = ["#ff0000"] * len(NAMES)
 

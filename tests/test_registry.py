@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes.registry import (
+from hermes.config.registry import (
     MODALITIES,
     RegistryError,
     load_card,
@@ -15,7 +15,7 @@ from hermes.registry import (
     modality_id,
     tasks_of,
 )
-from hermes.study import load_study
+from hermes.config.study import load_study
 
 CARD = {
     "name": "toy",
@@ -148,5 +148,5 @@ def test_study_with_an_unknown_dataset(tmp_path):
 
 
 def test_registry_needs_no_torch():
-    code = "import sys, hermes.registry, hermes.download; sys.exit('torch' in sys.modules)"
+    code = "import sys, hermes.config.registry, hermes.download; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

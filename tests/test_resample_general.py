@@ -7,9 +7,9 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 from test_resample import SPACING, TARGET, blobs, noise
 
+from hermes.files.volume import Volume
 from hermes.resample import resample_image, resampled_affine
 from hermes.resample.general import resample_to
-from hermes.volume import Volume
 
 
 def test_general_path_agrees_with_the_fast_one_on_a_parallel_grid():

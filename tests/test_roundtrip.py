@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from hermes.files.nifti import read_nifti
+from hermes.files.store import open_case
+from hermes.jobs.precision import choose_device
 from hermes.models.build import ModelSpec
-from hermes.precision import choose_device
 from hermes.predict import Windows, predict_case, to_native
 from hermes.preprocess import Settings, preprocess_case
-from hermes.store import open_case
-from hermes.volume import read_nifti
 
 SPACING_MM = 2.0
 TASKS = ("toy/liver", "toy/spleen")

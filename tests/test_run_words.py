@@ -1,6 +1,6 @@
 """What a run says in its last lines: datasets, networks and times, not jobs of rules."""
 
-from hermes.run_words import Job, chain, did, duration, failed, stopped, would
+from hermes.jobs.run_words import Job, chain, did, duration, failed, stopped, would
 
 
 def train(run, **facts):
@@ -28,13 +28,13 @@ def test_things_are_counted_and_not_jobs():
 
 def test_reasons_are_counted_and_changed_code_is_named():
     jobs = [
-        train("a", reason="code", changed=["hermes/losses.py"]),
-        train("b", reason="code", changed=["hermes/losses.py"]),
+        train("a", reason="code", changed=["hermes/axes.py"]),
+        train("b", reason="code", changed=["hermes/axes.py"]),
         predict("a", "x", reason="follows"),
         train("c", reason="settings"),
     ]
     assert would(jobs, [], 2).splitlines()[1] == (
-        "Why, of 4 jobs: settings changed (1); code changed, hermes/losses.py (2); made from the "
+        "Why, of 4 jobs: settings changed (1); code changed, hermes/axes.py (2); made from the "
         "results of others (1)."
     )
 

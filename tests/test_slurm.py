@@ -18,7 +18,7 @@ import slurm_cluster
 import torch
 from safetensors.torch import load_file
 
-from hermes.tables import read_tsv
+from hermes.files.tables import read_tsv
 
 ROOT = Path(__file__).parents[1]
 TINY = Path(__file__).parent / "tiny_study"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hermes.registry import load_card, read_yaml
-from hermes.schema import Split
+from hermes.config.registry import load_card, read_yaml
+from hermes.config.schema import Split
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split import SplitError, run
 from hermes.split.counts import check_counts
 from hermes.split.rule import SIDES, assign
-from hermes.tables import read_tsv, write_tsv
 
 CONFIG = Path(__file__).parents[1] / "config"
 LISTED = read_yaml(CONFIG / "published" / "split_lists.yaml")["counts"]

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split import SplitError, fractions
-from hermes.tables import read_tsv, write_tsv
 
 PANCREAS = {f"p{i:03d}" for i in range(214)}
 

@@ -12,10 +12,10 @@ from pprint import pformat
 import pytest
 import yaml
 
-from hermes.registry import load_card
+from hermes.config.registry import load_card
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split import lists, run
 from hermes.split.rule import SIDES
-from hermes.tables import read_tsv, write_tsv
 
 CONFIG = Path(__file__).parents[1] / "config"
 KNOWN = yaml.safe_load((CONFIG / "published" / "split_lists.yaml").read_text())

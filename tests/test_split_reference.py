@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hermes.registry import load_card
-from hermes.schema import ReferenceList
+from hermes.config.registry import load_card
+from hermes.config.schema import ReferenceList
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split import SplitError, run
 from hermes.split.reference import assign_listed, patient_of
-from hermes.tables import read_tsv, write_tsv
 
 CONFIG = Path(__file__).parents[1] / "config"
 SOURCE = CONFIG / "published" / "split_lists.yaml"

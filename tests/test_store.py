@@ -4,8 +4,8 @@ import blosc2
 import numpy as np
 import pytest
 
-from hermes.masks import save_masks
-from hermes.store import IMAGE_STEP, StoreError, open_case, save_case
+from hermes.files.masks import save_masks
+from hermes.files.store import IMAGE_STEP, StoreError, open_case, save_case
 
 SHAPE = (130, 70, 41)
 META = {"case": "case_1", "affine": [1.5, 0.0], "native": {"axes": "R,A,S", "size": [3, 4, 5]}}

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from engine_study import arguments, assert_same, fabricate_study
 
-from hermes.store import save_case
-from hermes.strict import pin
-from hermes.tables import write_tsv
+from hermes.files.store import save_case
+from hermes.files.tables import write_tsv
+from hermes.jobs.strict import pin
 
 ROOT = Path(__file__).parents[1]
 

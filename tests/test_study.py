@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hermes.registry import RegistryError
-from hermes.study import load_plan
-from hermes.study_tables import Part
+from hermes.config.registry import RegistryError
+from hermes.config.study import load_plan
+from hermes.config.study_tables import Part
 
 CONFIG = Path(__file__).parents[1] / "config"
 PAPER_COLUMNS = "bcv ss_t ss_h lits_t kits_t amos_ct amos_mr chaos mnms autopet dlbs avg".split()

@@ -10,7 +10,7 @@ import fabricate_thirteen as thirteen
 import numpy as np
 import pytest
 
-from hermes.registry import load_card
+from hermes.config.registry import load_card
 
 CARDS = Path(__file__).parent.parent / "config" / "datasets"
 

@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from hermes.volume import (
+from hermes.files.nifti import read_nifti, read_nifti_frames, write_nifti
+from hermes.files.volume import (
     Volume,
     VolumeError,
     grid_shift_mm,
     orthonormal,
-    read_nifti,
-    read_nifti_frames,
     reorient,
     reorient_like,
     same_grid,
-    write_nifti,
 )
 
 SPACING_XYZ = (0.7, 1.1, 2.5)

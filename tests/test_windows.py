@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from hermes import windows
-from hermes.windows import OpenSlab, sliding_window, window_starts
+from hermes.predict import windows
+from hermes.predict.windows import OpenSlab, sliding_window, window_starts
 
 CLASSES = 3
 

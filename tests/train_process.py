@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
-from hermes import train, training_loop
-from hermes.optim import Lamb
+from hermes import train
+from hermes.train import loop as training_loop
+from hermes.train.optim import Lamb
 
 
 def fall(trap: dict) -> None:

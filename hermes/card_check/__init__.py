@@ -18,10 +18,10 @@ from hermes.card_check.listing import check_manifest, group, read_folder
 from hermes.card_check.patients import check_patients, describe_patients
 from hermes.card_check.references import without_reference
 from hermes.card_check.scan import Scan, scan_all
+from hermes.config.registry import RegistryError, Structure, load_card, read_yaml
+from hermes.config.schema import Card
 from hermes.convert.patterns import compile_pattern
 from hermes.convert.raw import RawFolder
-from hermes.registry import RegistryError, Structure, load_card, read_yaml
-from hermes.schema import Card
 from hermes.words import counted
 
 __all__ = ["Finding", "Report", "check"]

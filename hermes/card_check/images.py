@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hermes.card_check.finding import Finding
 from hermes.card_check.scan import ImageFacts, Scan
-from hermes.plausible import Oddity, implausible, one_spacing
-from hermes.schema import Card, Modality
+from hermes.config.schema import Card, Modality
+from hermes.convert.plausible import Oddity, implausible, one_spacing
 from hermes.words import counted, some
 
 SPACING_MM = (0.05, 20.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hermes.card_check.finding import Finding, skeleton
 from hermes.card_check.scan import Scan
-from hermes.schema import Card
+from hermes.config.schema import Card
 from hermes.words import counted, some
 
 MANY_VALUES = 100

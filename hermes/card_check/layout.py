@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 
 from hermes.card_check.finding import Finding
 from hermes.card_check.nearest import correct, nearest_path
+from hermes.config.schema import Card, ImageSource
 from hermes.convert.find import Case, find_cases
 from hermes.convert.patterns import compile_pattern, fill, natural
 from hermes.convert.raw import CaseError, ConvertError, RawFolder, plain
 from hermes.convert.sources import Sources, sources_of
-from hermes.schema import Card, ImageSource
 from hermes.words import counted, some
 
 

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from hermes.card_check.finding import Finding
+from hermes.config.schema import Card
 from hermes.convert.find import Case
-from hermes.schema import Card
 from hermes.split.rule import SplitError, assign
 from hermes.words import counted, some
 

@@ -10,14 +10,14 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 
 from hermes.card_check.layout import Job
+from hermes.config.schema import Card
 from hermes.convert.examine import Examined, Step, examine
 from hermes.convert.find import Case
 from hermes.convert.images import read_volume
 from hermes.convert.raw import CaseError, plain
 from hermes.convert.sources import Sources
-from hermes.pool import run_cases
-from hermes.schema import Card
-from hermes.volume import Volume, VolumeError
+from hermes.files.volume import Volume, VolumeError
+from hermes.jobs.pool import run_cases
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from hermes.config.registry import load_card, load_structures
+from hermes.config.schema import Card
 from hermes.convert.case import COLUMNS, convert_case, outputs_of
 from hermes.convert.find import Case, find_cases
+from hermes.convert.plausible import one_spacing
 from hermes.convert.raw import CaseError, ConvertError, RawFolder, plain
 from hermes.convert.sources import Sources, fingerprint, sources_of
-from hermes.plausible import one_spacing
-from hermes.pool import KILLED, Outcome, run_cases
-from hermes.records import Records
-from hermes.registry import load_card, load_structures
-from hermes.schema import Card
-from hermes.tables import write_tsv
-from hermes.volume import VolumeError
+from hermes.files.records import Records
+from hermes.files.tables import write_tsv
+from hermes.files.volume import VolumeError
+from hermes.jobs.pool import KILLED, Outcome, run_cases
 
 __all__ = ["COLUMNS", "REJECTED_COLUMNS", "CaseError", "ConvertError", "run"]
 

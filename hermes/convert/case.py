@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from hermes.config.schema import Card
 from hermes.convert.examine import Examined, examine
 from hermes.convert.find import Case
 from hermes.convert.raw import CaseError, plain
 from hermes.convert.sources import Sources
-from hermes.schema import Card
-from hermes.volume import VolumeError, reorient, write_nifti
+from hermes.files.nifti import write_nifti
+from hermes.files.volume import VolumeError, reorient
 from hermes.words import joined
 
 COLUMNS = (

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Int64, Integer, Real, UInt8
 
+from hermes.config.schema import Card
 from hermes.convert.raw import CaseError
-from hermes.schema import Card
-from hermes.volume import INTEGER_TOLERANCE
+from hermes.files.nifti import INTEGER_TOLERANCE
 
 
 def check_image(array: Real[np.ndarray, "z y x"]) -> None:

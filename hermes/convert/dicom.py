@@ -16,7 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from hermes.convert.patterns import natural
 from hermes.convert.raw import CaseError
-from hermes.volume import Volume
+from hermes.files.volume import Volume
 
 GAP_TOLERANCE = 0.05
 """ASSUME: headers round positions; a gap may differ from the median gap by this share of it."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from hermes.config.schema import Card
 from hermes.convert.checks import (
     check_image,
     compact,
@@ -23,8 +24,7 @@ from hermes.convert.images import read_image
 from hermes.convert.labels import read_label
 from hermes.convert.raw import CaseError
 from hermes.convert.sources import Sources
-from hermes.schema import Card
-from hermes.volume import Volume, orthonormal, reorient
+from hermes.files.volume import Volume, orthonormal, reorient
 
 Step = Literal["image", "label", "values", ""]
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from hermes.config.schema import Card, ImageSource, Modality
 from hermes.convert.patterns import compile_pattern, fill, last_number, natural
 from hermes.convert.raw import ConvertError, RawFolder
-from hermes.schema import Card, ImageSource, Modality
 
 
 @dataclass(frozen=True)

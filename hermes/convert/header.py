@@ -8,7 +8,7 @@ import numpy as np
 from hermes.convert.find import Case
 from hermes.convert.patterns import last_number
 from hermes.convert.raw import CaseError
-from hermes.volume import Affine, Volume
+from hermes.files.volume import Affine, Volume
 
 ROUNDING = 1e-4
 """Millimetres by which float32 headers may be off."""

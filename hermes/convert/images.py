@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hermes.config.schema import Frames
 from hermes.convert.dicom import Slice, read_series, read_slices
 from hermes.convert.find import Case
 from hermes.convert.header import with_known_spacing
 from hermes.convert.raw import CaseError
 from hermes.convert.sources import Sources
-from hermes.schema import Frames
-from hermes.volume import Volume, read_nifti, read_nifti_frames
+from hermes.files.nifti import read_nifti, read_nifti_frames
+from hermes.files.volume import Volume
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from hermes.config.schema import Card
 from hermes.convert.checks import whole_numbers
 from hermes.convert.dicom import file_order
 from hermes.convert.find import Case
@@ -16,15 +17,8 @@ from hermes.convert.patterns import natural
 from hermes.convert.raw import CaseError
 from hermes.convert.rtstruct import find_structure_set, rasterise
 from hermes.convert.sources import Sources
-from hermes.schema import Card
-from hermes.volume import (
-    Volume,
-    frame_count,
-    grid_shift_mm,
-    read_nifti,
-    read_nifti_frames,
-    reorient,
-)
+from hermes.files.nifti import frame_count, read_nifti, read_nifti_frames
+from hermes.files.volume import Volume, grid_shift_mm, reorient
 
 GRID_TOLERANCE = 0.1
 """ASSUME: headers round; a label within this share of a voxel of its image is on its grid."""

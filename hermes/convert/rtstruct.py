@@ -9,7 +9,7 @@ from pydicom.errors import InvalidDicomError
 from skimage.draw import polygon
 
 from hermes.convert.raw import CaseError
-from hermes.volume import Volume
+from hermes.files.volume import Volume
 
 
 def find_structure_set(paths: list[Path]) -> Path:

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 
 import hermes
+from hermes.config.schema import Card
 from hermes.convert.find import Case
 from hermes.convert.raw import CaseError, RawFolder
-from hermes.schema import Card
 from hermes.sources import source_files
 
 

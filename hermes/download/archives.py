@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from hermes.schema import Archive, Card
+from hermes.config.schema import Archive, Card
 
 DESCRIBING = {
     *("url", "package", "filename", "numbers", "sha256", "md5"),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from isal import igzip, isal_zlib
 
+from hermes.config.schema import Archive
 from hermes.download.files import CHUNK, Damaged, DownloadError, digest
 from hermes.download.members import open_directory, read_through
-from hermes.schema import Archive
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import requests
 import urllib3
 
+from hermes.config.schema import Archive
 from hermes.download.files import CHUNK, DownloadError, full_disk_told, size_of_file
 from hermes.download.places import Broken, Place
 from hermes.download.progress import Progress
 from hermes.download.sizes import plain
-from hermes.schema import Archive
 
 log = logging.getLogger(__name__)
 

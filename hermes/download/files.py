@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 
 CHUNK = 1 << 20
 """Bytes read at once."""

@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from hermes.config.schema import Archive
 from hermes.download.files import CHUNK, Damaged, DownloadError
 from hermes.download.sizes import plain
-from hermes.schema import Archive
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes.schema import Archive
+from hermes.config.schema import Archive
 
 
 @dataclass(frozen=True)

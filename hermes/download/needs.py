@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hermes.config.registry import RegistryError, nearest
+from hermes.config.schema import Archive, Card
 from hermes.download.archives import unofficial
 from hermes.download.credentials import TITLES, WHERE, read_credentials, store_of
-from hermes.registry import RegistryError, nearest
-from hermes.schema import Archive, Card
 
 
 @dataclass(frozen=True)

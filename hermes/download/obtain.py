@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.config.schema import Archive, Card
 from hermes.download.check import check_archive
 from hermes.download.fetch import fetch, most_bytes, part_of, size_served
 from hermes.download.files import DownloadError, locked, size_of_file
@@ -14,7 +15,6 @@ from hermes.download.needs import Need, copy_needed, fetchable, without
 from hermes.download.places import Absent, Place, mirrored, place_of
 from hermes.download.progress import Progress
 from hermes.download.sizes import Size, check_room, left_of, size_of_archive, unpacked_of
-from hermes.schema import Archive, Card
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlsplit
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from hermes.config.schema import Archive
 from hermes.download import index
 from hermes.download.credentials import TITLES, WHERE, read_credentials, store_of
 from hermes.download.files import DownloadError
-from hermes.schema import Archive
 
 SYNAPSE = "https://repo-prod.prod.sagebase.org"
 """Base address of Synapse's REST interface, as its clients have it."""

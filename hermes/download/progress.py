@@ -5,9 +5,9 @@ import threading
 import time
 from types import TracebackType
 
-from hermes.bars import TerminalBar
 from hermes.download.files import DownloadError
 from hermes.download.sizes import Size, plain
+from hermes.jobs.bars import TerminalBar
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.config.schema import Archive
 from hermes.download.files import DownloadError
-from hermes.schema import Archive
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hermes.config.registry import load_card
+from hermes.config.schema import Archive, Card
 from hermes.download.archives import describe, offered
 from hermes.download.check import checksum_of
 from hermes.download.fetch import FIRST_PAUSE_S
@@ -23,8 +25,6 @@ from hermes.download.places import KAGGLE, SYNAPSE
 from hermes.download.sizes import Size, check_room, counted
 from hermes.download.state import TO_FILL, record_of, state
 from hermes.download.unpack import unpack, unpacked_bytes
-from hermes.registry import load_card
-from hermes.schema import Archive, Card
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hermes.config.schema import Archive, Card
 from hermes.download.archives import describe, expand
 from hermes.download.files import list_files
-from hermes.schema import Archive, Card
 
 TO_FILL = ("absent", "incomplete", "outdated")
 """States in which the stage fills a raw folder."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hermes.config.schema import Archive, Card
 from hermes.download.archives import offered
 from hermes.download.fetch import part_of
 from hermes.download.files import DownloadError, list_files, size_of_file
@@ -25,7 +26,6 @@ from hermes.download.sizes import (
     unpacked_of,
 )
 from hermes.download.state import TO_FILL, state
-from hermes.schema import Archive, Card
 
 EARLIER = {
     "incomplete": "files of a download are gone: ",

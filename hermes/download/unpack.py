@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from io import BufferedWriter
 from pathlib import Path, PurePosixPath
 
+from hermes.config.schema import Archive
 from hermes.download.files import CHUNK, FULL, DownloadError
 from hermes.download.members import Readable, damage_told, read_members, refuse_bomb, wanted
-from hermes.schema import Archive
 
 
 def unpack(path: Path, archive: Archive, folder: Path) -> int:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 from hermes.models.interface import Method
 from hermes.models.methods import METHODS
 from hermes.origin import file_hash

@@ -9,8 +9,8 @@ post-processing, and nested regions (a class is its exact label value, as for al
 
 Options (`options:` of a run):
     embedding: `learnable` (default), a vector of 256 per class; `one_hot`, fixed; or `file`, fixed
-        text embeddings made by `hermes.clip_embeddings`. Without text the method is not CLIP, so
-        tables call it "CLIP-driven (no text)".
+        text embeddings made by `hermes.weights.clip_embeddings`. Without text the method is not
+        CLIP, so tables call it "CLIP-driven (no text)".
     path: the file. It is read for a fresh network; a saved one holds its embeddings.
 """
 
@@ -174,7 +174,7 @@ def read_embeddings(path: str | Path, tasks: Sequence[str]) -> Float[Tensor, "t 
     names; it may know more tasks than are asked for. Raises FileNotFoundError or ValueError that
     says what is missing.
     """
-    advice = "make it with `python -m hermes.clip_embeddings`"
+    advice = "make it with `python -m hermes.weights.clip_embeddings`"
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file of text embeddings: {advice}")
     try:

@@ -61,7 +61,7 @@ class Method:
         sampling: how its own training draws datasets, see `hermes.dataset.case_probabilities`.
         grows: new tasks can be added without a change of what was learned.
         pools: the loss adds up sums of several images before it takes a ratio, and asks
-            `hermes.distributed.gather_batch` for those of the whole batch.
+            `hermes.jobs.distributed.gather_batch` for those of the whole batch.
         remark: what a network's options make of it, as tables print it behind the title.
     """
 

@@ -6,9 +6,10 @@ class; a sample goes through the decoder of its dataset, so no class needs maski
 parameters for the eleven datasets at base 32. Left out: Med3D's ResNets, its softmax heads, and
 the transfer that it is about. Class meaning is that of all our methods, the exact label value.
 
-Decoders whose dataset is not in a batch get no gradient: `hermes.optim.Lamb` leaves them and their
-running means as they are. DistributedDataParallel must be told `find_unused_parameters=True`; it
-divides a decoder's gradient by the number of processes, whichever of them had its dataset.
+Decoders whose dataset is not in a batch get no gradient: `hermes.train.optim.Lamb` leaves them and
+their running means as they are. DistributedDataParallel must be told
+`find_unused_parameters=True`; it divides a decoder's gradient by the number of processes, whichever
+of them had its dataset.
 """
 
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hermes.distributed import gather_batch
+from hermes.jobs.distributed import gather_batch
 from hermes.losses import SegmentationLoss, pair_sums
 
 if TYPE_CHECKING:

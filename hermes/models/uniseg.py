@@ -25,12 +25,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hermes.distributed import gather_batch
+from hermes.jobs.distributed import gather_batch
 from hermes.losses import SegmentationLoss
+from hermes.losses.softmax import SoftmaxSums, batch_dice_loss, softmax_sums
 from hermes.models.dataset_classes import DatasetClasses
 from hermes.models.interface import ModelOutput, channels_last, check_size, class_logits
 from hermes.models.resunet import ResUNet, Up, widths
-from hermes.softmax_loss import SoftmaxSums, batch_dice_loss, softmax_sums
 
 if TYPE_CHECKING:
     from hermes.dataset import Batch

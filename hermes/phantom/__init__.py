@@ -7,7 +7,7 @@ from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 
-from hermes.atomic import writing, writing_folder
+from hermes.files.atomic import writing, writing_folder
 from hermes.phantom.acquire import Job
 from hermes.phantom.autopet import write_autopet
 from hermes.phantom.chaos import write_chaos

@@ -11,7 +11,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from hermes import volume
+from hermes.files import nifti
+from hermes.files.volume import Volume
 
 MR_IMAGE = UID("1.2.840.10008.5.1.4.1.1.4")
 """SOP class of MR images (DICOM PS3.6)."""
@@ -19,7 +20,7 @@ MR_IMAGE = UID("1.2.840.10008.5.1.4.1.1.4")
 
 def write_nifti(path: Path, array: np.ndarray, affine: np.ndarray) -> None:
     """Write an array (z, y, x) with its NIfTI affine; `.gz` compresses."""
-    volume.write_nifti(path, volume.Volume(array, affine))
+    nifti.write_nifti(path, Volume(array, affine))
 
 
 def write_frames(path: Path, array: np.ndarray, affine: np.ndarray) -> None:

@@ -3,9 +3,9 @@
 As the paper does it: cubic B-spline for the image, to isotropic voxels; a fixed window for CT and
 a percentile window for everything else; then the z-score over all voxels of the image. Labels are
 voted linearly, never splined. The reference segmentation takes no part in where an image is cut:
-nothing is cut, or what lies beyond the body's box, found in the image (`hermes.body`); the label is
-always stored whole, so that what such a box misses counts as missed. How to get back to the
-scanner's own grid is stored with every case.
+nothing is cut, or what lies beyond the body's box, found in the image (`hermes.preprocess.body`);
+the label is always stored whole, so that what such a box misses counts as missed. How to get back
+to the scanner's own grid is stored with every case.
 
 A case that is done is recorded and passed over by a later run, unless what it is made of, its
 settings or the code have changed. So the cases may be shared out in blocks, a run each, and one
@@ -23,7 +23,11 @@ from pathlib import Path
 import torch
 
 import hermes
-from hermes.pool import Outcome, run_cases
+from hermes.files.records import Records
+from hermes.files.store import StoreError, case_files
+from hermes.files.tables import read_tsv, write_tsv
+from hermes.files.volume import VolumeError
+from hermes.jobs.pool import Outcome, run_cases
 from hermes.preprocess.case import (
     Settings,
     columns_of,
@@ -32,11 +36,7 @@ from hermes.preprocess.case import (
     target_spacing_mm,
 )
 from hermes.preprocess.intensity import normalise
-from hermes.records import Records
 from hermes.sources import source_files
-from hermes.store import StoreError, case_files
-from hermes.tables import read_tsv, write_tsv
-from hermes.volume import VolumeError
 
 __all__ = [
     "PreprocessError",

@@ -15,7 +15,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from hermes.axes import Box, triple
-from hermes.body import body_box
+from hermes.config.schema import Intensity
+from hermes.files.nifti import read_nifti
+from hermes.files.store import BOX_START, save_case
+from hermes.files.volume import Volume, VolumeError
+from hermes.preprocess.body import body_box
 from hermes.preprocess.foreground import Foreground, foreground_of
 from hermes.preprocess.intensity import Window, window_of
 from hermes.resample import (
@@ -25,9 +29,6 @@ from hermes.resample import (
     resampled_affine,
     target_grid,
 )
-from hermes.schema import Intensity
-from hermes.store import BOX_START, save_case
-from hermes.volume import Volume, VolumeError, read_nifti
 
 Spacing = tuple[float, float, float]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from hermes.body import Box
+from hermes.preprocess.body import Box
 
 POINTS_PER_CLASS = 64
 """Voxels per class remembered for foreground sampling. ASSUME: enough to spread over an organ."""

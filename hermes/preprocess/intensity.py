@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from hermes.schema import Intensity
-from hermes.store import Planes
+from hermes.config.schema import Intensity
+from hermes.files.store import Planes
 
 PIECE_VOXELS = 1 << 24
 """Voxels looked at together; smaller images are one piece."""

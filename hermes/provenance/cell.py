@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from hermes.config.registry import nearest
+from hermes.files.tables import read_tsv
 from hermes.provenance.record import ProvenanceError, Record, short
 from hermes.provenance.text import columns
-from hermes.registry import nearest
 from hermes.report.dice import DiceScores, class_means, column_mean, read_dice
-from hermes.tables import read_tsv
 
 CASES = 20
 """Test cases that are named; the score file has all."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermes.configuration import configuration
+from hermes.config.registry import RegistryError
+from hermes.config.snapshot import configuration
+from hermes.config.study import load_plan
+from hermes.files.tables import read_tsv
 from hermes.origin import code_hash, environment, file_hash
 from hermes.provenance.record import Record
-from hermes.registry import RegistryError
-from hermes.study import load_plan
-from hermes.tables import read_tsv
 
 KINDS = {
     "raw": "the raw files were listed anew",

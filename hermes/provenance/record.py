@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermes.registry import nearest
+from hermes.config.registry import nearest
 from hermes.report.provenance import Chain
 
 SHORT = 12

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.files.tables import read_tsv
 from hermes.quality.measurements import CaseMeasured, Extent
-from hermes.tables import read_tsv
 
 DIRECTIONS = ("left_of", "above", "in_front_of")
 DARKER = {"darker_on_ct": "ct", "darker_on_t1": "t1", "darker_on_cine": "cine"}

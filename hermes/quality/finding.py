@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from hermes.tables import read_tsv, write_tsv
+from hermes.files.tables import read_tsv, write_tsv
 
 LEVELS = ("ok", "note", "warning", "error")
 """From what was checked and is sound to what must be cleared up before the data are used."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from hermes.plausible import implausible, one_spacing
+from hermes.convert.plausible import implausible, one_spacing
 from hermes.quality.facts import DatasetFacts
 from hermes.quality.finding import Finding
 from hermes.quality.measurements import CaseMeasured

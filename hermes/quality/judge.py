@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
+from hermes.files.nifti import read_nifti
+from hermes.files.tables import read_tsv
 from hermes.quality import flags
 from hermes.quality.anatomy import Relation, load_relations, side_relations
 from hermes.quality.facts import DatasetFacts
@@ -22,8 +24,6 @@ from hermes.quality.pairing import check_pairs
 from hermes.quality.pictures import draw, shown_values
 from hermes.quality.places import check_places
 from hermes.quality.volumes import check_volumes, oddness, usual_volumes
-from hermes.tables import read_tsv
-from hermes.volume import read_nifti
 from hermes.words import counted
 
 logger = logging.getLogger(__name__)

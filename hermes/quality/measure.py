@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float64, Int64, Real, UInt8
 
 from hermes.axes import triple
-from hermes.pool import run_cases
+from hermes.files.nifti import read_nifti
+from hermes.files.tables import read_tsv
+from hermes.files.volume import Affine, Volume, VolumeError
+from hermes.jobs.pool import run_cases
 from hermes.quality.fit import structure_misfits
 from hermes.quality.measurements import PERCENTILES, CaseMeasured, Extent, write_measurements
-from hermes.tables import read_tsv
-from hermes.volume import Affine, Volume, VolumeError, read_nifti
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hermes.tables import read_tsv, write_tsv
+from hermes.files.tables import read_tsv, write_tsv
 
 PERCENTILES = (0, 0.1, 0.5, *range(1, 100), 99.5, 99.9, 100)
 """Per cent at which the distribution of an image's grey values is kept."""

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Real, UInt8
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from hermes.files.volume import Volume
 from hermes.quality.measurements import PERCENTILES, CaseMeasured
-from hermes.volume import Volume
 
 PANEL = 232
 """Pixels of the square that a slice is fitted into."""

@@ -21,12 +21,12 @@ import psutil
 import torch
 from torch import nn
 
-from hermes.atomic import writing
+from hermes.config.registry import MODALITIES
+from hermes.files.atomic import writing
+from hermes.jobs.precision import choose_device, choose_dtype, device_name
 from hermes.models.build import ModelSpec, build_model, label_of
-from hermes.models.cost import count_macs, count_parameters, wanted
 from hermes.models.interface import channels_last
-from hermes.precision import choose_device, choose_dtype, device_name
-from hermes.registry import MODALITIES
+from hermes.report.cost import count_macs, count_parameters, wanted
 from hermes.report.markdown import grid_text
 from hermes.report.provenance import Made, write_sidecar
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 
 PERMISSIONS = {True: "yes", False: "no", None: "not stated"}
 

@@ -11,8 +11,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from hermes.atomic import writing
-from hermes.tables import write_tsv
+from hermes.files.atomic import writing
+from hermes.files.tables import write_tsv
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.patches import Patch
 
-from hermes.atomic import writing
-from hermes.tables import read_tsv
-from hermes.volume import Volume, read_nifti, reorient
+from hermes.files.atomic import writing
+from hermes.files.nifti import read_nifti
+from hermes.files.tables import read_tsv
+from hermes.files.volume import Volume, reorient
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 
 INK, ACCENT, PALE = "#2f5573", "#b0581f", "#c9d3db"
 """Colours of the quality page, so that the pages of a study look alike."""

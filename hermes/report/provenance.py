@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
+from hermes.files.tables import read_tsv
 from hermes.origin import environment, file_hash
-from hermes.tables import read_tsv
 
 OF_DATASET = ("raw", "canonical", "preprocessed", "split")
 """Links of a dataset: its raw manifest, case tables and split."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jinja2
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
+from hermes.files.tables import read_tsv
 from hermes.origin import commit
 from hermes.quality.duplicates import CHECK, find_duplicates
 from hermes.quality.facts import DatasetFacts
@@ -21,7 +22,6 @@ from hermes.report.protocol import points
 from hermes.report.quality_sections import MARKS, WITHIN_PATIENT, Dataset, section
 from hermes.split.rule import SplitError
 from hermes.split.stage import assign_cases
-from hermes.tables import read_tsv
 from hermes.words import counted, some
 
 logger = logging.getLogger(__name__)

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
+from hermes.files.tables import read_tsv
 from hermes.report.provenance import Chain, Made, write_sidecar
-from hermes.tables import read_tsv
 
 logger = logging.getLogger(__name__)
 

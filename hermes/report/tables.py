@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
+from hermes.files.tables import read_tsv
 from hermes.models.build import ModelSpec, label_of
 from hermes.report.dice import (
     ClassMeans,
@@ -27,7 +28,6 @@ from hermes.report.dice import (
 )
 from hermes.report.markdown import grid_text
 from hermes.report.provenance import Chain, Made, write_sidecar
-from hermes.tables import read_tsv
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from hermes.atomic import writing
+from hermes.files.atomic import writing
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from hermes.files.tables import read_tsv
 from hermes.report.plotting import ACCENT, INK, PALE, panels, save, styled
-from hermes.tables import read_tsv
 
 logger = logging.getLogger(__name__)
 

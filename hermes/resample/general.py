@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from hermes.volume import Affine, Volume
+from hermes.files.volume import Affine, Volume
 
 _ITK_INTERPOLATORS = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}
 

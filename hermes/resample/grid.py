@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hermes.axes import Box, triple
-from hermes.volume import Affine
+from hermes.files.volume import Affine
 
 Spacing = Sequence[float | int]
 Size = tuple[int, int, int]

@@ -5,8 +5,8 @@ import math
 from collections.abc import Collection
 from pathlib import Path
 
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split.rule import COLUMNS, UNUSED, SplitError, shuffled
-from hermes.tables import read_tsv, write_tsv
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import Field
 
+from hermes.config.registry import read_yaml, validate
+from hermes.config.schema import Archive, Closed
 from hermes.download.fetch import fetch
 from hermes.download.files import DownloadError, locked, write_json
 from hermes.download.mirror import read_mirror
 from hermes.download.places import Absent, Place, address, mirrored
 from hermes.download.progress import Progress
 from hermes.download.sizes import Size
-from hermes.registry import read_yaml, validate
-from hermes.schema import Archive, Closed
 from hermes.split.reference import Lists
 from hermes.split.rule import SIDES
 

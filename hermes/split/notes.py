@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hermes.tables import write_tsv
+from hermes.files.tables import write_tsv
 from hermes.words import some
 
 logger = logging.getLogger(__name__)

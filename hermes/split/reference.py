@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from hermes.schema import ReferenceList
+from hermes.config.schema import ReferenceList
 from hermes.split.notes import Note
 from hermes.split.rule import SIDES, SplitError
 from hermes.words import counted

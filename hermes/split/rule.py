@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from hermes.schema import Split
+from hermes.config.schema import Split
 
 SIDES = ("train", "val", "test")
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hermes.schema import Split
+from hermes.config.schema import Split
+from hermes.files.tables import read_tsv, write_tsv
 from hermes.split.counts import check_counts
 from hermes.split.notes import Note, write_notes
 from hermes.split.reference import assign_listed
 from hermes.split.rule import COLUMNS, SIDES, UNUSED, assign, describe
-from hermes.tables import read_tsv, write_tsv
 
 logger = logging.getLogger(__name__)
 

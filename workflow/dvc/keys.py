@@ -11,9 +11,9 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-from hermes.registry import read_yaml
-from hermes.study import READ_BY_CONVERT, READ_BY_TRAIN, Plan
-from hermes.study_schema import MACHINE
+from hermes.config.registry import read_yaml
+from hermes.config.study import READ_BY_CONVERT, READ_BY_TRAIN, Plan
+from hermes.config.study_schema import MACHINE
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 from keys import Keys, unique
 
-from hermes.registry import read_yaml
+from hermes.config.registry import read_yaml
+from hermes.config.study import Plan, load_plan, names_in
 from hermes.sources import source_files
-from hermes.study import Plan, load_plan, names_in
 
 Stage = dict[str, Any]
 KEY = "${key}"
@@ -76,15 +76,16 @@ class Pipeline:
         return [f"config/datasets/{name}.yaml" for name in datasets or self.plan.cards]
 
     def code(self, *stages: str) -> list[str]:
-        """Source files of some stages of Hermes; a package's folder where all of it is used.
+        """Source files of some stages of Hermes; a package's folder where all its modules are used.
 
-        DVC reads its lock at every call, a second for 5,000 files.
+        DVC reads its lock at every call, with every file of every stage.
         """
         files = unique(f for name in stages for f in source_files(f"hermes.{name}", self.root))
         whole = {
             str(folder)
             for folder in {Path(file).parent for file in files} - {Path("hermes")}
-            if {f"{folder}/{path.name}" for path in (self.root / folder).glob("*.py")} <= {*files}
+            if {str(path.relative_to(self.root)) for path in (self.root / folder).glob("[!_]*.py")}
+            <= {*files}
         }
         return unique(
             parent if (parent := Path(file).parent.as_posix()) in whole else file for file in files

@@ -11,18 +11,18 @@ from pipeline import KEY, Pipeline, Stage
 from run_stages import scored_on
 
 ENDINGS = ("csv", "md", "json")
-CONFIGURED = (1, 2, 3, 5)
-"""Tables of the paper that the configured study also has in `results/`."""
 FIGURES = ("training", "dice")
 
 
 def report_stages(pipe: Pipeline, at_root: bool) -> dict[str, Stage]:
     """The stages of the reports; those of `results/table2.csv` at the root alone."""
     found = {**_tables(pipe), **_charts(pipe), **_overlays(pipe), "licences": _licences(pipe)}
-    if "table2" in pipe.plan.tables:
-        found |= {"table1": _computation(pipe), "table5": _statistics(pipe)}
-        if at_root:
-            found["configured"] = _configured(pipe)
+    if "table1" in pipe.plan.reported():
+        found["table1"] = _computation(pipe)
+    if "table5" in pipe.plan.reported():
+        found["table5"] = _statistics(pipe)
+    if at_root and pipe.plan.configured():
+        found["configured"] = _configured(pipe)
     return found
 
 
@@ -110,12 +110,14 @@ def _charts(pipe: Pipeline) -> dict[str, Stage]:
 
 def _page(pipe: Pipeline) -> Stage:
     """All tables on one page."""
-    names = [*pipe.plan.tables, *(("table1", "table5") if "table2" in pipe.plan.tables else ())]
     made = f"{pipe.results}/tables.html"
     return {
         "desc": "All tables on one page",
         "cmd": pipe.command("tables_page", made),
-        "deps": [*(f"{pipe.results}/{n}.md" for n in names), *pipe.code("report.tables_page")],
+        "deps": [
+            *(f"{pipe.results}/{n}.md" for n in pipe.plan.reported()),
+            *pipe.code("report.tables_page"),
+        ],
         "params": [{pipe.settings: ["title", "label"]}],
         "outs": [made],
     }
@@ -148,7 +150,7 @@ def _statistics(pipe: Pipeline) -> Stage:
 
 def _configured(pipe: Pipeline) -> Stage:
     return {
-        "foreach": [f"table{number}" for number in CONFIGURED],
+        "foreach": pipe.plan.configured(),
         "do": {
             "desc": "The table under the name that the configured study has",
             "cmd": pipe.command("configured_study", "results/${item}.csv"),

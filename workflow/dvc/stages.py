@@ -22,8 +22,8 @@ from pipeline import Pipeline, Stage  # noqa: E402
 from report_stages import report_stages, shown  # noqa: E402
 from run_stages import run_stages  # noqa: E402
 
-from hermes.atomic import writing  # noqa: E402
-from hermes.registry import RegistryError  # noqa: E402
+from hermes.config.registry import RegistryError  # noqa: E402
+from hermes.files.atomic import writing  # noqa: E402
 
 HEAD = """\
 # Made by `make dvc.yaml` from config/ and the code; do not edit. docs/dvc.md says how it is used.

@@ -16,12 +16,12 @@ sys.path.insert(0, str(workflow.basedir))
 # a full disk takes no log either: no traceback for each line of it
 logging.raiseExceptions = False
 
-from hermes.job_resources import known as known_rule
-from hermes.job_resources import load_asks
-from hermes.registry import RegistryError, nearest, read_yaml
+from hermes.config.job_resources import known as known_rule
+from hermes.config.job_resources import load_asks
+from hermes.config.registry import RegistryError, nearest, read_yaml
+from hermes.config.study import READ_BY_CONVERT, load_plan, names_in
+from hermes.jobs.strict import environment as pinned_kernels
 from hermes.sources import source_files
-from hermes.strict import environment as pinned_kernels
-from hermes.study import READ_BY_CONVERT, load_plan, names_in
 
 for key in config:
     known = read_yaml(Path(workflow.basedir) / "config/config.yaml")

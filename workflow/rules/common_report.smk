@@ -2,23 +2,14 @@
 
 MAIN_TABLE = next(iter(PLAN.tables), "none")  # the one that is drawn
 
-from hermes.configuration import config_hash, configuration
+from hermes.config.snapshot import config_hash, configuration
 from hermes.report.provenance import Chain
 
 
 def tables():
     """The tables of a study; the paper's also under the name that the configured study has."""
-    own = [f"{RESULTS}/{name}.csv" for name in PLAN.tables]
-    return (
-        [*own, *(f"results/table{n}.csv" for n in (1, 2, 3, 5))]
-        if "table2" in PLAN.tables
-        else own
-    )
-
-
-def table_names():
-    """Tables of a study: of Dice and, where it has the paper's, of costs and data."""
-    return [*PLAN.tables, *(("table1", "table5") if "table2" in PLAN.tables else ())]
+    own = [f"{RESULTS}/{name}.csv" for name in PLAN.reported()]
+    return [*own, *(f"results/{name}.csv" for name in PLAN.configured())]
 
 
 def figures():

@@ -6,8 +6,9 @@ import atexit
 import logging
 import time
 
-from hermes import job_log, run_words
-from hermes.bars import ERASE
+from hermes.jobs import log as job_log
+from hermes.jobs import run_words
+from hermes.jobs.bars import ERASE
 from snakemake.logging import logger as snakemake_logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
@@ -70,7 +71,7 @@ def to_run():
 
 
 def described(jobs):
-    """Jobs as `hermes.run_words` takes them."""
+    """Jobs as `hermes.jobs.run_words` takes them."""
     numbers = {job: number for number, job in enumerate(jobs)}
     return [
         run_words.Job(
@@ -97,7 +98,7 @@ def changed_sources(job):
 
 
 def reason(job):
-    """Why a job is to run, one of `hermes.run_words.REASONS`."""
+    """Why a job is to run, one of `hermes.jobs.run_words.REASONS`."""
     why, sources = workflow.dag.reason(job), changed_sources(job)
     holds = {
         "forced": why.forced,
@@ -161,7 +162,7 @@ def to_look_at():
     found = {
         "Tables": [
             f"{RESULTS}/tables.html",
-            *(f"{RESULTS}/{name}.csv" for name in table_names()),
+            *(f"{RESULTS}/{name}.csv" for name in PLAN.reported()),
         ],
         "Figures": sorted(
             str(path.relative_to(HERE))

@@ -4,7 +4,7 @@
 # The resumable state lies in results/<study>/checkpoints/, undeclared, so that a retry finds it.
 # A training told to stop ends with status 75: a retry, or the next invocation, goes on from its state.
 
-from hermes.study_schema import MACHINE
+from hermes.config.study_schema import MACHINE
 
 
 rule train:

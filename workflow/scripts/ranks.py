@@ -63,7 +63,7 @@ def _launch_here(ranks: int, threads: int, command: list[str], meeting: list[str
     from torch.distributed.launcher.api import elastic_launch
     from torch.distributed.run import config_from_args, parse_args
 
-    from hermes.interruption import STATUS
+    from hermes.jobs.interruption import STATUS
 
     options = ["--nproc-per-node", str(ranks), "--signals-to-handle", SIGNALS]
     options += ["--shutdown-timeout", str(PATIENCE_S), *meeting]

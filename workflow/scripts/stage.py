@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hermes.atomic import FULL, unwritten
-from hermes.bars import LineHandler
+from hermes.files.atomic import FULL, unwritten
+from hermes.jobs.bars import LineHandler
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -30,7 +30,7 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
     """Call the stage; returns the exit status."""
     arguments = {**json.loads(values), **json.loads(paths)}
     if arguments.get("strict"):
-        from hermes.strict import environment
+        from hermes.jobs.strict import environment
 
         os.environ.update(environment())
     ranks, nodes = arguments.pop("ranks", 1), arguments.pop("nodes", 1)

@@ -1,0 +1,1 @@
+"""What `config/` says: cards, studies, runs, tables, resources; checked when read."""

@@ -1,0 +1,1 @@
+"""What Hermes reads and writes, each file whole or not at all."""
