@@ -108,7 +108,8 @@ def _panel(axis: Axes, name: str, curve: Curve, by: int) -> None:
     axis.plot(done, curve["loss"] / by, color=INK, lw=1.4, marker=".", ms=3)
     axis.set_title(name, loc="left")
     told = f"{epochs[-1]:.0f} epochs, lr {peak:.2g}" + (f", loss / {by}" if by > 1 else "")
-    axis.set_title(told, loc="right", fontsize=6, color="#666")
+    corner = axis.transAxes
+    axis.text(1, 0.98, told, fontsize=6, color="#666", ha="right", va="top", transform=corner)
 
 
 def loss_range(curves: Mapping[str, Curve]) -> tuple[float, float]:
