@@ -12,6 +12,11 @@ BIN := $(VENV)/bin
 STUDY := phantom
 PIPELINE = $(if $(filter phantom,$(STUDY)),dvc.yaml,dvc/$(STUDY)/dvc.yaml)
 READY := $(VENV)/ready
+# in the conda environment that environment.yml makes there is nothing to set up
+ifneq ($(wildcard $(CONDA_PREFIX)/bin/hermes),)
+BIN := $(CONDA_PREFIX)/bin
+READY :=
+endif
 
 .PHONY: run test test-whole lint lock pull dvc.yaml clean
 run: $(READY)
@@ -41,7 +46,7 @@ pull: $(READY)
 	$(BIN)/dvc pull $(PIPELINE)
 	@$(BIN)/dvc status --quiet $(PIPELINE) || { $(BIN)/dvc status $(PIPELINE); \
 		echo "make pull: not what this commit makes, so nothing is taken for done"; exit 1; }
-	$(BIN)/snakemake --cores all --touch --forceall --quiet all --config study=$(STUDY) -- all data
+	$(BIN)/snakemake --cores all --touch --forceall --quiet all --config study=$(STUDY) -- all
 
 # torch stays out of the lock: its hash differs between the CPU and the CUDA builds
 $(READY): requirements.lock pyproject.toml

@@ -47,8 +47,7 @@ rule all:
 
 rule data:
     input:
-        expand(f"{DATA}/preprocessed/{{dataset}}/cases.tsv", dataset=PLAN.cards),
-        all_splits(),
+        prepared(),
 
 
 rule models:

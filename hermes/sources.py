@@ -1,4 +1,8 @@
-"""Which source files a module is made of: itself and what it imports from Hermes, transitively."""
+"""Which source files a module is made of: itself and what it imports from Hermes, transitively.
+
+The `__init__.py` of a package counts where the package itself is imported, not where only one of
+its modules is: it may change no result by being imported.
+"""
 
 import ast
 from functools import cache
@@ -11,10 +15,14 @@ def source_files(module: str, root: str | Path) -> list[str]:
     Args:
         module: dotted name, for example `hermes.train`; a package stands for all its modules.
         root: the folder that holds the package.
+
+    Raises ValueError: there is no such module.
     """
     root = Path(root)
     seen: set[Path] = set()
     waiting = _files(root, module)
+    if not waiting:
+        raise ValueError(f"{module}: no such module below {root}; name one as it is imported")
     while waiting:
         path = waiting.pop()
         if path not in seen:
@@ -25,9 +33,7 @@ def source_files(module: str, root: str | Path) -> list[str]:
 
 def _files(root: Path, module: str) -> list[Path]:
     base = root.joinpath(*module.split("."))
-    if base.is_dir():
-        return sorted(base.glob("*.py"))
-    return [base.with_suffix(".py")] if _is_module(root, module) else []
+    return [base.with_suffix(".py")] if _is_module(root, module) else sorted(base.glob("*.py"))
 
 
 def _is_module(root: Path, name: str) -> bool:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hermes.models.build import build_model
+from hermes.models.build import build_model, count_parameters
 from hermes.report import computation
-from hermes.report.cost import count_macs, count_parameters
+from hermes.report.cost import count_macs
 
 DATASETS = [
     {"name": "a", "tasks": ["a/liver", "a/spleen"]},

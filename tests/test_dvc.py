@@ -96,7 +96,7 @@ def test_stages_are_the_jobs_of_snakemake(checkout, study):
     write_pipeline(checkout, study)
     stages = stages_of(checkout, pipeline)
     script = str(Path(__file__).parent / "snakemake_dag.py")
-    asked = [sys.executable, script, study, "all", "data"]
+    asked = [sys.executable, script, study, "all"]
     done = subprocess.run(asked, cwd=checkout, capture_output=True, text=True)
     jobs = [job for job in json.loads(done.stdout) if job["output"]]
     if study != "phantom":

@@ -8,8 +8,9 @@ import torch
 
 from hermes.losses import segmentation_loss
 from hermes.models import ModelSpec, build_model, grow
+from hermes.models.build import count_parameters
 from hermes.models.vit import PATCH, TransformerBlock, ViT, positions
-from hermes.report.cost import count_macs, count_parameters
+from hermes.report.cost import count_macs
 
 SPEC = ModelSpec(
     method="hermes",

@@ -158,7 +158,7 @@ def test_text_embeddings_are_found_by_name_and_kept_in_the_model(tmp_path):
     loaded, _, _ = load_model(tmp_path)
     batch = batch_of(0)
     assert torch.equal(ask(loaded, batch).logits, ask(model, batch).logits)
-    with pytest.raises(ValueError, match=r"no such file.*hermes\.clip_embeddings"):
+    with pytest.raises(ValueError, match=r"no such file.*hermes\.weights\.clip_embeddings"):
         ask(build_model(spec_of("clip_driven", **options)), batch)
 
 

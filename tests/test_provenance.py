@@ -16,7 +16,7 @@ from hermes import origin
 from hermes.cli import app
 from hermes.files.tables import read_tsv, write_tsv
 from hermes.origin import file_hash
-from hermes.report.provenance import as_text, joint_hash
+from hermes.provenance.sidecar import as_text, joint_hash
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "tiny_study"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from hermes.sources import source_files
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +18,26 @@ def test_follows_imports_transitively(tmp_path):
     (package / "inner" / "c.py").write_text("import pack.a\nthing = 1\n")
     (package / "unused.py").write_text("")
     assert source_files("pack.a", tmp_path) == ["pack/a.py", "pack/b.py", "pack/inner/c.py"]
+
+
+def test_a_name_that_is_no_module_is_refused():
+    with pytest.raises(ValueError, match=r"hermes\.nosuch: no such module"):
+        source_files("hermes.nosuch", ROOT)
+
+
+def test_a_module_goes_before_what_is_left_of_a_package_of_its_name(tmp_path):
+    (tmp_path / "pack" / "a" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "pack" / "a.py").write_text("")
+    assert source_files("pack.a", tmp_path) == ["pack/a.py"]
+
+
+def test_what_is_imported_from_a_package_by_name_is_that_module_alone(tmp_path):
+    package = tmp_path / "pack" / "inner"
+    package.mkdir(parents=True)
+    (tmp_path / "pack" / "a.py").write_text("from pack.inner import b\n")
+    for name in ("__init__", "b", "c"):
+        (package / f"{name}.py").write_text("")
+    assert source_files("pack.a", tmp_path) == ["pack/a.py", "pack/inner/b.py"]
 
 
 def test_a_loss_is_part_of_training_and_of_no_data_stage():

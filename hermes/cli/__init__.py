@@ -214,7 +214,10 @@ def provenance(
 
     With --check exit status 1 means that a link of the chain is another one now; it is named.
     """
-    from hermes.provenance import ProvenanceError, cell_text, check_text, compare, read, told
+    from hermes.provenance.cell import cell_text
+    from hermes.provenance.check import check_text, compare
+    from hermes.provenance.record import ProvenanceError, read
+    from hermes.provenance.text import told
 
     if cell and (check or raw):
         fail("provenance", "give either --cell or --check")

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import torch
 
-from hermes.models.build import ModelSpec, build_model
+from hermes.models.build import ModelSpec, build_model, count_parameters
 from hermes.models.methods import METHODS
-from hermes.report.cost import count_macs, count_parameters
+from hermes.report.cost import count_macs
 
 
 class Entry(NamedTuple):

@@ -85,6 +85,11 @@ def build_model(spec: ModelSpec) -> nn.Module:
     return choose("backbone", spec.backbone, networks)(spec)
 
 
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def method_of(spec: ModelSpec) -> Method:
     """The entry of a specification's method. Raises ValueError for an unknown one."""
     return choose("method", spec.method, METHODS)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes.config.registry import nearest
-from hermes.report.provenance import Chain
+from hermes.provenance.sidecar import Chain
 
 SHORT = 12
 """Hexadecimal digits of a hash that are printed."""

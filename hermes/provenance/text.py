@@ -6,7 +6,7 @@ from typing import Any
 
 from hermes.provenance.record import Record, short
 from hermes.provenance.remake import commands, dvc
-from hermes.report.provenance import joint_hash
+from hermes.provenance.sidecar import joint_hash
 
 MEGABYTE = 1e6
 NUMBER = re.compile(r"[0-9,]+(\.[0-9]+)?")

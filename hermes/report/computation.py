@@ -24,11 +24,11 @@ from torch import nn
 from hermes.config.registry import MODALITIES
 from hermes.files.atomic import writing
 from hermes.jobs.precision import choose_device, choose_dtype, device_name
-from hermes.models.build import ModelSpec, build_model, label_of
+from hermes.models.build import ModelSpec, build_model, count_parameters, label_of
 from hermes.models.interface import channels_last
-from hermes.report.cost import count_macs, count_parameters, wanted
+from hermes.provenance.sidecar import Made, write_sidecar
+from hermes.report.cost import count_macs, wanted
 from hermes.report.markdown import grid_text
-from hermes.report.provenance import Made, write_sidecar
 
 logger = logging.getLogger(__name__)
 

@@ -1,15 +1,9 @@
-"""What a network costs before it is run: parameters and multiply-accumulates."""
+"""What a network costs before it is run: its multiply-accumulates."""
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hermes.models.build import ModelSpec, build_model
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def wanted(

@@ -8,7 +8,7 @@ from statistics import median
 
 from hermes.files.atomic import writing
 from hermes.files.tables import read_tsv
-from hermes.report.provenance import Chain, Made, write_sidecar
+from hermes.provenance.sidecar import Chain, Made, write_sidecar
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run(
         csv, markdown, sidecar: files to write.
         names: of the datasets, for the sidecar's chain.
         links: kind -> path with {dataset}, of the files that the chain lists
-            (`hermes.report.provenance.Chain`).
+            (`hermes.provenance.sidecar.Chain`).
         settings: what the workflow was told, kept in the sidecar.
     """
     rows = [

@@ -18,6 +18,7 @@ import pandas as pd
 from hermes.files.atomic import writing
 from hermes.files.tables import read_tsv
 from hermes.models.build import ModelSpec, label_of
+from hermes.provenance.sidecar import Chain, Made, write_sidecar
 from hermes.report.dice import (
     ClassMeans,
     class_means,
@@ -27,7 +28,6 @@ from hermes.report.dice import (
     read_dice,
 )
 from hermes.report.markdown import grid_text
-from hermes.report.provenance import Chain, Made, write_sidecar
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def run(
         study: facts for the sidecar, with the `label` printed beside the numbers.
         csv, intervals, markdown, sidecar: files to write.
         links: kind -> path with {dataset} and {run}, of the files that the sidecar's chain lists
-            (`hermes.report.provenance.Chain`).
+            (`hermes.provenance.sidecar.Chain`).
         used: datasets that are scored or that any network was trained on, for the chain.
         settings: what the workflow was told, kept in the sidecar.
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from hermes.config.registry import MODALITIES, tasks_of
 from hermes.config.study import load_plan
-from hermes.models.build import ModelSpec, save_model
-from hermes.report.cost import count_parameters
+from hermes.models.build import ModelSpec, count_parameters, save_model
 from hermes.weights.published import import_published, read_state, task_rows
 
 ORDER = "lits kits amos_ct amos_mr bcv ss_t chaos ss_h mnms dlbs autopet".split()

@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import shlex
-import shutil
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +18,7 @@ from hermes.config.job_resources import known as known_rule
 from hermes.config.job_resources import load_asks
 from hermes.config.registry import RegistryError, nearest, read_yaml
 from hermes.config.study import READ_BY_CONVERT, load_plan, names_in
+from hermes.jobs.gpus import usable as usable_gpus
 from hermes.jobs.strict import environment as pinned_kernels
 from hermes.sources import source_files
 
@@ -151,6 +150,7 @@ def predicting(input, manifest):
         "split": input.split,
         "out": manifest,
         "device": config["device"],
+        "gpus": taken(GPU),
         "threads": PLAN.study.train.threads,
         "strict": STRICT,
     }
@@ -181,19 +181,21 @@ def per_dataset(pattern):
     ]
 
 
-def gpus():
-    """Number of GPUs here, without importing torch."""
-    if config["device"] == "cpu" or not shutil.which("nvidia-smi"):
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-
-
-# auto: as many as this machine has; a cluster is told, for the submitting machine may have none
-GPUS = min(1, gpus()) if config["gpus"] == "auto" else int(config["gpus"])
+# auto: one a job, as many jobs at a time as this machine has; a cluster is told, for the submitting machine may
+# have none. Which one a job takes is settled when it starts (hermes/jobs/gpus.py), for other runs may be here too.
+NAMED = (
+    ":" in config["device"]
+)  # cuda:1 and the like: jobs share it, and take none themselves
+HERE = 0 if config["device"] == "cpu" else 1 if NAMED else len(usable_gpus())
+GPUS = min(1, HERE) if config["gpus"] == "auto" else int(config["gpus"])
 GPU = min(1, GPUS)  # whatever is not a training takes one at most
 if config["gpus"] == "auto":
-    workflow.global_resources.setdefault("gpu", gpus())
+    workflow.global_resources.setdefault("gpu", HERE)
+
+
+def taken(count):
+    """GPUs that a job keeps for itself, of so many that it asks for."""
+    return 0 if NAMED else count
 
 
 def ranks_of(run):

@@ -50,6 +50,12 @@ def all_splits():
     return [*(f"{RESULTS}/splits/{name}.tsv" for name in PLAN.cards), *fractions]
 
 
+def prepared():
+    """All that a study's data come to: cases on the training grid, and who is in which part."""
+    cases = expand(f"{DATA}/preprocessed/{{dataset}}/cases.tsv", dataset=PLAN.cards)
+    return [*cases, *all_splits()]
+
+
 def test_crop():
     """What is predicted of a test scan; the margin matters where it is cropped."""
     protocol = PLAN.study.protocol

@@ -3,7 +3,7 @@
 MAIN_TABLE = next(iter(PLAN.tables), "none")  # the one that is drawn
 
 from hermes.config.snapshot import config_hash, configuration
-from hermes.report.provenance import Chain
+from hermes.provenance.sidecar import Chain
 
 
 def tables():
@@ -29,6 +29,7 @@ def everything():
             f"add one with `study: {STUDY}`, or name a target"
         )
     return [
+        *prepared(),
         *tables(),
         *figures(),
         f"{RESULTS}/tables.html",

@@ -105,6 +105,7 @@ rule computation:
             markdown=output.markdown,
             sidecar=output.sidecar,
             device=config["device"],
+            gpus=taken(GPU),
             threads=threads,
             settings=settings(),
         ),

@@ -60,6 +60,7 @@ rule train:
             threads=PLAN.training(w.run)["threads"],
             ranks=ranks_of(w.run),
             nodes=NODES,
+            gpus=taken(ranks_of(w.run) if GPU else 0),
             strict=STRICT,
         ),
     message:

@@ -82,7 +82,7 @@ class Clone:
 
     def snakemake(self, *options: str) -> str:
         """Have Snakemake build everything of the study."""
-        chosen = ("--config", f"study={self.study}", "--", "all", "data")
+        chosen = ("--config", f"study={self.study}", "--", "all")
         return self.call("snakemake", "--cores", "all", *options, *chosen)
 
     def at_rest(self) -> None:

@@ -5,9 +5,10 @@ The one place where the workflow meets the code: it turns a rule's values and pa
 plain line on what went wrong and where to read more. VALUES decide the result, and a change of them
 reruns the rule; PATHS (with threads and device) say where things lie on this machine.
 
-Three of the paths are for this script: `ranks`, processes that the stage is run in (not where
-`torchrun` has started this one already), `nodes`, machines of a SLURM job that share them, and
-`strict`, which pins arithmetic before torch is loaded.
+Four of the paths are for this script: `ranks`, processes that the stage is run in (not where
+`torchrun` has started this one already), `nodes`, machines of a SLURM job that share them, `gpus`,
+which no other job of this machine uses meanwhile, and `strict`, which pins arithmetic before torch
+is loaded.
 """
 
 import importlib
@@ -22,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hermes.files.atomic import FULL, unwritten
 from hermes.jobs.bars import LineHandler
+from hermes.jobs.gpus import GpuError, take
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -34,6 +36,13 @@ def main(stage: str, values: str, paths: str, log: str) -> int:
 
         os.environ.update(environment())
     ranks, nodes = arguments.pop("ranks", 1), arguments.pop("nodes", 1)
+    gpus = arguments.pop("gpus", 0)
+    if "RANK" not in os.environ:
+        try:
+            take(gpus)
+        except GpuError as error:
+            print(f"{stage} failed: {error}", file=sys.stderr)
+            return 1
     if ranks > 1 and "RANK" not in os.environ:
         from ranks import launch
 
