@@ -81,6 +81,20 @@ def stages_of(folder: Path, pipeline: str) -> dict[str, dict]:
     return found
 
 
+@pytest.mark.whole
+def test_the_committed_lock_is_of_the_committed_pipeline():
+    """Else nobody can pull: the phantom has to be built, recorded and pushed once more."""
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    stages = stages_of(ROOT, "dvc.yaml")
+    assert set(lock) == set(stages)
+    for name, stage in stages.items():
+        assert lock[name]["cmd"] == stage["cmd"]
+        for what in ("deps", "outs"):
+            entries = lock[name].get(what, [])
+            parameters = {*lock[name].get("params", {})} - {entry["path"] for entry in entries}
+            assert {entry["path"] for entry in entries} == {*stage[what]} - parameters, name
+
+
 def below(path: str, others: list[str]) -> bool:
     return any(path == other or path.startswith(f"{other}/") for other in others)
 
@@ -218,6 +232,45 @@ def test_an_experiment_changes_a_value_and_leaves_trainings_alone(ways):
     scores = clone / "results" / "tiny" / "scores" / "hermes-r" / "dlbs.tsv"
     other = ways / "snakemake" / scores.relative_to(clone)
     assert scores.read_text() != other.read_text()
+
+
+@pytest.mark.slow
+def test_curves_and_dice_are_plotted(ways):
+    """Every training has a curve of its epochs, every model a value in each column."""
+    clone = ways / "snakemake"
+    told = subprocess.run(
+        [
+            Path(sys.executable).parent / "dvc",
+            "plots",
+            "show",
+            "--json",
+        ],  # the phantom has none here
+        cwd=clone,
+        capture_output=True,
+        text=True,
+    )
+    plots = json.loads(told.stdout)["data"]
+    training, dice = (
+        plots[f"dvc/tiny/dvc.yaml::{name}"][0]["content"]["data"]["values"]
+        for name in ("training", "dice")
+    )
+    curves = {(Path(row["filename"]).parent.name, row["epoch"]) for row in training}
+    assert curves == {(run, epoch) for run in ("resunet-dlbs", "hermes-r") for epoch in "12"}
+    assert all(float(row["loss"]) > 0 for row in training)
+    assert {(row["model"], row["column"]) for row in dice} >= {("Hermes-R", "dlbs")}
+    for name in ("training", "dice"):
+        assert Path(plots[f"results/tiny/figures/{name}.png"][0]["url"]).is_file()
+
+
+@pytest.mark.slow
+def test_the_report_has_every_table_and_figure_with_its_caption(ways):
+    clone = ways / "snakemake"
+    page = ("--report", "report.html", "--config", "study=tiny", "--", "all")
+    run(clone, "snakemake", *page)
+    text = (clone / "report.html").read_text(encoding="utf-8")
+    for name in ("tiny.csv", "tables.html", "training.svg", "dice.svg", "overlay_dlbs.png"):
+        assert name in text, name
+    assert "A test of the pipeline; its numbers mean nothing" in text  # captions have the label
 
 
 @pytest.mark.slow

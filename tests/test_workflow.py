@@ -139,6 +139,16 @@ def test_an_edited_value_reruns_what_it_decides_and_nothing_before_it(checkout):
     assert jobs(snakemake("-n", *chosen, cwd=checkout)).get("split") == 1
 
 
+def test_every_rule_says_what_it_needs_and_where_to_look(checkout):
+    script = str(Path(__file__).parent / "snakemake_dag.py")
+    asked = [sys.executable, script, "phantom", "all"]
+    done = subprocess.run(asked, cwd=checkout, capture_output=True, text=True)
+    needed = {"log", "benchmark", "message", "conda_env", "_cores", "mem_mb", "runtime"}
+    rules = {job["rule"]: set(job["says"]) for job in json.loads(done.stdout) if job["output"]}
+    assert len(rules) > 20
+    assert {rule: needed - says for rule, says in rules.items() if needed - says} == {}
+
+
 @pytest.mark.whole
 def test_a_tiny_study_runs_from_nothing_to_its_table_twice_with_the_same_bytes(checkout):
     shutil.copy(CONFIG / "tiny.yaml", checkout / "config" / "studies" / "tiny.yaml")
