@@ -9,8 +9,10 @@ from tiny_run import ROOT, kill_test, options, same_bytes, tiny_checkout
 pytest_plugins = ["tiny_run_fixtures"]
 
 
-@pytest.mark.whole
-@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (4, 2)])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cores", "workers"), [pytest.param(1, 0, marks=pytest.mark.whole), (4, 2)]
+)
 def test_neither_cores_nor_processes_change_a_byte(tiny, tmp_path, cores, workers):
     """The other run, of two cores, had one process a stage, in which a training read its crops."""
     folder = tiny_checkout(tmp_path / "checkout")
