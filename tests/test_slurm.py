@@ -143,7 +143,7 @@ def local(accounted, tmp_path_factory) -> Path:
     return checkout
 
 
-def test_a_study_under_fire_has_the_bytes_of_a_quiet_one(local, tmp_path):
+def test_a_study_under_fire_has_the_bytes_of_a_quiet_one(accounted, local, tmp_path):
     """Jobs are killed over their memory, a node is drained, a training is told to stop."""
     checkout = make_checkout(tmp_path)
     asks = checkout / "config/resources.yaml"
@@ -162,6 +162,9 @@ def test_a_study_under_fire_has_the_bytes_of_a_quiet_one(local, tmp_path):
     *killed, last = jobs("rule_split", "JobState", "MinMemoryNode")
     assert killed[0] in (("FAILED", "100M"), ("OUT_OF_MEMORY", "100M"))
     assert last == ("COMPLETED", f"{100 * (1 + len(killed))}M")
+    number = jobs("rule_split", "JobId")[0][0]
+    daemons = "".join(path.read_text() for path in accounted.glob("slurmd-*.log"))
+    assert re.search(rf"StepId={number}\.\S+ exceeded memory limit", daemons)
     assert [state for (state,) in jobs("rule_train", "JobState")] == ["FAILED", "COMPLETED"]
     assert "|COMPLETED" in told("sacct", "-X", "--parsable2", "--format=JobID,State")
     for path in (TABLE, MODEL):
@@ -188,6 +191,30 @@ def test_two_machines_train_the_network_of_one_process(local):
     for ours, theirs in zip(read_tsv(local / METRICS), losses, strict=True):
         for term in ("loss", "cross_entropy", "overlap", "modality", "val_loss"):
             assert float(ours[term]) == pytest.approx(float(theirs[term]), rel=1e-5), term
+
+
+@pytest.mark.whole
+def test_the_page_can_be_followed_as_it_stands(accounted, tmp_path):
+    """What `docs/slurm.md` has a reader type between the start and the end of the cluster."""
+    checkout = make_checkout(tmp_path)
+    for name in ("config/tables.yaml", "config/studies/tiny.yaml"):
+        (checkout / name).unlink()
+    shutil.copy(ROOT / "config/tables.yaml", checkout / "config")
+    shutil.copytree(TINY, checkout / "tests/tiny_study")
+    page = (ROOT / "docs/slurm.md").read_text(encoding="utf-8").split("## Try it on one machine")[1]
+    blocks = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    (block,) = (text for text in blocks if "snakemake --profile" in text)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    typed = subprocess.run(
+        ["bash", "-euc", block],
+        cwd=checkout,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert typed.returncode == 0, typed.stderr[-3000:]
+    assert "ResUNet," in typed.stdout
+    assert re.search(r"gpu +COMPLETED", typed.stdout)
 
 
 @pytest.fixture(scope="module")
