@@ -37,6 +37,7 @@ onstart:
     refuse_unaccepted()
     refuse_without_room()
     refuse_without_gpus()
+    look_when_jobs_end()
 
 
 rule all:

@@ -238,6 +238,18 @@ def switched_on(key):
     return word == "true"
 
 
+def look_when_jobs_end():
+    """Have Snakemake look for jobs to start when one has ended, and at no other time.
+
+    Its limit of 100 starts a second, which only a cluster's thousands of short jobs could reach, has each look followed
+    by one more a second later, and so for good: after some hundred jobs it looks all the time. A limit that the user
+    set stays.
+    """
+    limit = workflow.scheduler.job_rate_limiter
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 STRICT = switched_on("strict")
 if STRICT:  # for every stage; jobs inherit it, and on a cluster each sets it anew
     os.environ.update(pinned_kernels())
