@@ -2,7 +2,8 @@
 
 Every file below the folders is compared, but for what tells of a run and not of its result: the
 sidecar `x.json` of a table `x.csv` (date, commit), origins of networks (commit, machine), table 1
-(measured times) and states of trainings. Exit status 1: some differ; they are listed.
+(measured times) and the page that shows it, the quality page (commit), and states of trainings.
+Exit status 1: some differ; they are listed.
 """
 
 import sys
@@ -10,7 +11,8 @@ from hashlib import file_digest
 from pathlib import Path
 
 MEASURED = "table1"
-ORIGIN = "origin.json"
+PAGE_OF_TABLES = "tables.html"
+WITH_COMMIT = ("origin.json", "quality.html")
 STATES = "checkpoints"
 
 
@@ -29,13 +31,16 @@ def compared(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such folder; run the study first")
     files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    return {name: files[name] for name in sorted(files) if not _tells_of_a_run(files[name])}
+    return {name: files[name] for name in sorted(files) if not tells_of_a_run(files[name])}
 
 
-def _tells_of_a_run(path: Path) -> bool:
+def tells_of_a_run(path: Path) -> bool:
+    """Whether a file says when, where or by what code it was made, and so differs between runs."""
     sidecar = path.suffix == ".json" and path.with_suffix(".csv").exists()
-    told = path.stem == MEASURED or path.name == ORIGIN or path.parent.name == STATES
-    return sidecar or told
+    measured = path.stem == MEASURED or (
+        path.name == PAGE_OF_TABLES and path.with_name(f"{MEASURED}.md").exists()
+    )
+    return sidecar or measured or path.name in WITH_COMMIT or path.parent.name == STATES
 
 
 def differences(folder: Path, other: Path) -> list[str]:
