@@ -39,6 +39,7 @@ lint: $(READY)
 
 dvc.yaml: $(READY)
 	$(BIN)/python workflow/dvc/stages.py $(STUDY)
+	@test $(PIPELINE) = dvc.yaml || echo "Beside dvc.yaml: name one of both from now on, as in dvc repro $(PIPELINE)"
 
 # Snakemake goes by times of files, which a pull sets anew: it is told that all is as it should be,
 # where DVC finds it so

@@ -44,6 +44,8 @@ rule all:
     default_target: True
     input:
         lambda wildcards: everything(),
+    message:
+        "Everything of the study {STUDY} is there"
 
 
 rule data:

@@ -147,3 +147,23 @@ def test_a_new_card_is_drafted_into_the_folder_of_the_cards(scans, tmp_path):
     refused = hermes("check", "mine", scans)
     assert refused.exit_code == 1
     assert "name the structures of the values 1, 6" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("out", "told"),
+    [
+        ("scan.nii.gz", "is the scan itself, which the answer would replace"),
+        ("labels.png", "not a .nii or .nii.gz name"),
+        ("nowhere/labels.nii.gz", "no such folder"),
+    ],
+)
+def test_where_an_answer_cannot_go_is_said_before_any_work(tmp_path, out, told):
+    """The model, which is not there, is not even looked for."""
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(b"a scan")
+    done = CliRunner().invoke(
+        app, ["predict", str(tmp_path / "model"), str(scan), str(tmp_path / out)]
+    )
+    assert done.exit_code == 1
+    assert told in done.stderr
+    assert scan.read_bytes() == b"a scan"

@@ -194,6 +194,7 @@ def predict(
     for value, name in answer.names.items():
         count = int((answer.label.array == value).sum())
         typer.echo(f"{value:3} {name:32} {count * voxel_ml:10.1f} ml")
+    typer.echo(f"written: {out}")
 
 
 @app.command()
@@ -221,6 +222,8 @@ def provenance(
 
     if cell and (check or raw):
         fail("provenance", "give either --cell or --check")
+    if raw and not check:
+        fail("provenance", "--raw goes with --check")
     try:
         record = read(table)
         found = compare(record, raw) if check or raw else []

@@ -54,8 +54,11 @@ def segment_file(
         threshold: probability over which a class is present.
 
     Raises:
-        ValueError: an unknown dataset or task, answered with the nearest right name.
+        ValueError: an unknown dataset or task, answered with the nearest right name; an `out` that
+            is the scan itself or no NIfTI name.
+        FileNotFoundError: no folder for `out`.
     """
+    _check_output(Path(image), Path(out))
     network, spec, extra = load_model(Path(model), choose_device(device))
     dataset = dataset or next(iter(spec.datasets))
     _known(dataset, spec.datasets, f"{model}: no dataset")
@@ -71,6 +74,16 @@ def segment_file(
     answer = Answer(to_native(label, meta), dict(enumerate(wanted, start=1)))
     write_nifti(out, answer.label, dtype=np.uint8)
     return answer
+
+
+def _check_output(image: Path, out: Path) -> None:
+    """Before any work, and before anything is lost."""
+    if out.resolve() == image.resolve():
+        raise ValueError(f"{out}: is the scan itself, which the answer would replace; name another")
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise ValueError(f"{out}: not a .nii or .nii.gz name; the answer is a NIfTI file")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"{out.parent}: no such folder; make it first")
 
 
 def _known(name: str, names: Collection[str], problem: str) -> None:

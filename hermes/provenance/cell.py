@@ -116,7 +116,8 @@ def _read(
 def _path(record: Record, kind: str, run: str = "", dataset: str = "") -> Path:
     path = record.root / record.chain.path(kind, run, dataset)
     if not path.is_file():
-        raise ProvenanceError(f"{path}: not there; make the table again")
+        made = path.relative_to(record.root)
+        raise ProvenanceError(f"{path}: not there; make it: snakemake --cores all {made}")
     return path
 
 

@@ -66,7 +66,7 @@ def notes(record: Record) -> list[str]:
         found.append(f"{_machine(here)} here, {_machine(facts)} there")
     codes = {one["code_sha256"] for one in facts.get("models", {}).values() if "code_sha256" in one}
     if codes - {code_hash("hermes.train")}:
-        found.append("the code of training is another one")
+        found.append("the code of training is another one: Snakemake and DVC would train again")
     return found
 
 
@@ -198,6 +198,8 @@ def check_text(record: Record, found: list[Difference], raw: bool) -> str:
         lines = [f"  {one.link:{width}}  {one.text}" for one in found[:MOST]]
         if len(found) > MOST:
             lines.append(f"  and {len(found) - MOST} more")
-        return "\n".join([f"{record.table} is not of what is here now:", *lines, *here])
+        todo = "To have one made anew: docs/provenance.md, 'When a file is not what it was'"
+        head = f"{record.table} is not of what is here now:"
+        return "\n".join([head, *lines, todo, *here])
     rest = "" if raw or not record.chain.datasets else "; raw files by their manifests (--raw: all)"
     return "\n".join([f"{record.table}: every link is as recorded{rest}", *here])

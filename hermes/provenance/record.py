@@ -64,8 +64,9 @@ def read(table: str | Path) -> Record:
     sidecar = given.with_name(given.stem.removesuffix("_intervals") + ".json")
     if not sidecar.is_file():
         known = sorted(path.stem for path in sidecar.parent.glob("*.json") if _is_sidecar(path))
-        hint = nearest(sidecar.stem, known) if known else "; no other table lies there"
-        raise ProvenanceError(f"{given}: no sidecar {sidecar}{hint}")
+        there = f"there are {', '.join(known)}" if known else "no other table lies there"
+        made = f"if it is a table of the study, make it: snakemake --cores all {given}"
+        raise ProvenanceError(f"{given}: no sidecar {sidecar}; {there}; {made}")
     try:
         facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except ValueError as error:

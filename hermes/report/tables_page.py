@@ -28,6 +28,7 @@ th, td { text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid #d9
 th.n, td.n { text-align: right; }
 td { white-space: nowrap; }
 tbody tr:hover { background: #f4f6f8; }
+th:first-child, td:first-child { position: sticky; left: 0; background: #fff; }
 """
 
 

@@ -4,6 +4,7 @@
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 from dataclasses import asdict
@@ -183,9 +184,16 @@ def per_dataset(pattern):
 
 # auto: one a job, as many jobs at a time as this machine has; a cluster is told, for the submitting machine may
 # have none. Which one a job takes is settled when it starts (hermes/jobs/gpus.py), for other runs may be here too.
-NAMED = (
-    ":" in config["device"]
-)  # cuda:1 and the like: jobs share it, and take none themselves
+if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", str(config["device"])):
+    raise WorkflowError(
+        f"configuration: device: {config['device']!r}: say auto, cpu, cuda or cuda:<n>"
+    )
+if not re.fullmatch(r"auto|[0-9]+", str(config["gpus"])):
+    raise WorkflowError(
+        f"configuration: gpus: {config['gpus']!r}: say auto, or a number"
+    )
+# cuda:1 and the like: jobs share it, and take none themselves
+NAMED = ":" in config["device"]
 HERE = 0 if config["device"] == "cpu" else 1 if NAMED else len(usable_gpus())
 GPUS = min(1, HERE) if config["gpus"] == "auto" else int(config["gpus"])
 GPU = min(1, GPUS)  # whatever is not a training takes one at most

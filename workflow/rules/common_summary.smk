@@ -102,12 +102,12 @@ def reason(job):
     why, sources = workflow.dag.reason(job), changed_sources(job)
     holds = {
         "forced": why.forced,
+        "incomplete": why.incomplete_output,
+        "missing": why.missing_output,
         "settings": why.params_changed,
         "code": why.code_changed or sources,
         "input": len(why.updated_input or ()) > len(sources) or why.input_changed,
         "environment": why.software_stack_changed,
-        "incomplete": why.incomplete_output,
-        "missing": why.missing_output,
     }
     return next((name for name, held in holds.items() if held), "follows")
 

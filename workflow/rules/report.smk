@@ -266,13 +266,15 @@ rule configured_study:
         sidecar=f"{RESULTS}/{{name}}.json",
         code=code("report.configured"),
     output:
-        csv="results/{name,table[0-9]}.csv",
-        markdown="results/{name,table[0-9]}.md",
-        sidecar="results/{name,table[0-9]}.json",
+        csv="results/{name}.csv",
+        markdown="results/{name}.md",
+        sidecar="results/{name}.json",
     log:
         f"{LOGS}/configured/{{name}}.log",
     benchmark:
         f"{LOGS}/configured/{{name}}.benchmark.tsv"
+    wildcard_constraints:
+        name="|".join(PLAN.configured()) or "none",
     conda:
         environment
     threads: 1
