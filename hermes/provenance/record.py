@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermes.config.registry import nearest
 from hermes.provenance.sidecar import Chain
 
 SHORT = 12
